@@ -1,0 +1,235 @@
+"""The convex form of meta-learning: learn a point, and pay for the weighted average.
+
+The update rule is φ(x, w) = w: the parameters are the next point themselves. The loss is taken
+at the average x̄_t = (1 - ρ_t) x̄_{t-1} + ρ_t w_t, and the meta-gradient is
+
+    g_t = (1/ρ_t) ∇_w f((1 - ρ_t) x̄_{t-1} + ρ_t w) at w = w_t,   which equals ∇f(x̄_t).
+
+Symbols as in `metagrad.weights`: α_t, A_t, ρ_t, κ_t, β.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from metagrad import checks
+from metagrad.problems import Loss
+from metagrad.unroll import unroll
+from metagrad.weights import float_weights
+
+
+class AveragedState(NamedTuple):
+    """One step of the convex form, each array like x_0.
+
+    Attributes:
+        average: x̄_t.
+        iterate: x_t = w_t, the learned point.
+        gradient: the meta-gradient g_t = ∇f(x̄_t).
+        gradient_sum: α_1 g_1 + ... + α_t g_t.
+    """
+
+    average: jax.Array
+    iterate: jax.Array
+    gradient: jax.Array
+    gradient_sum: jax.Array
+
+
+class AveragedRun(NamedTuple):
+    """A run of T steps; each array has a new axis 0 of length T.
+
+    Attributes:
+        averages: x̄_1, ..., x̄_T.
+        iterates: x_1, ..., x_T.
+        gradients: the meta-gradients g_1, ..., g_T.
+        weights: α_1, ..., α_T.
+    """
+
+    averages: jax.Array
+    iterates: jax.Array
+    gradients: jax.Array
+    weights: jax.Array
+
+
+def _meta_gradient(loss: Loss, average: Any, iterate: Any, rho: Any) -> tuple[Any, Any]:
+    """The new average x̄_t, and the meta-gradient g_t of the loss there."""
+
+    def meta_loss(w):
+        new = (1.0 - rho) * average + rho * w
+        return loss(new), new
+
+    gradient, new = jax.grad(meta_loss, has_aux=True)(iterate)
+    return new, gradient / rho
+
+
+def averaged_meta_learning(
+    loss: Loss, x0: Any, weights: Any, meta_step_size: Any, hint_weights: Any = None
+) -> AveragedRun:
+    """Learn a point with the loss taken at its weighted average.
+
+    The meta-learner is follow-the-regularized-leader, w_1 = x_0 and
+
+    w_{t+1} = x_0 - β (α_1 g_1 + ... + α_t g_t + κ_{t+1} g_t),
+
+    whose last term is a *hint*: a guess, of weight κ_{t+1}, of the gradient still to come.
+    As a recurrence in x̄_t it has the coefficients `weights.three_term_coefficients`; with
+    `nesterov_weights` and `nesterov_hints`, x̄_t is Nesterov's look-ahead point y_t.
+    Source: our derivation.
+
+    Args:
+        loss: f, maps a point to one number.
+        x0: the start, an array; x̄_1 = x_1 = x_0.
+        weights: α_1, ..., α_T, positive, shape (T,).
+        meta_step_size: β, positive.
+        hint_weights: κ_1, ..., κ_T, shape (T,); None for no hint. κ_1 is not used: before the
+            first step there is no gradient to guess from.
+
+    Returns:
+        An `AveragedRun` of T steps.
+
+    >>> from metagrad.problems import quadratic
+    >>> run = averaged_meta_learning(quadratic(1.0), 8.0, jnp.array([1.0, 1.0, 2.0]), 0.5)
+    >>> run.iterates.tolist(), run.averages.tolist()
+    ([8.0, 4.0, 1.0], [8.0, 6.0, 3.5])
+    """
+    weights, hint_weights = float_weights(weights, hint_weights)
+    checks.require_positive("meta_step_size", meta_step_size)
+    x0 = checks.as_float("x0", x0)
+    checks.require_scalar_loss("loss", loss, x0)
+    rhos = weights / jnp.cumsum(weights)
+
+    def step(state, t):
+        known = state.gradient_sum + hint_weights[t - 1] * state.gradient
+        iterate = x0 - meta_step_size * known
+        average, gradient = _meta_gradient(loss, state.average, iterate, rhos[t - 1])
+        gradient_sum = state.gradient_sum + weights[t - 1] * gradient
+        return AveragedState(average, iterate, gradient, gradient_sum)
+
+    nothing = jnp.zeros_like(x0)  # no gradient is known before step 1
+    states = unroll(step, AveragedState(x0, x0, nothing, nothing), weights.shape[0])[1]
+    return AveragedRun(states.average, states.iterate, states.gradient, weights)
+
+
+class ConstantAverageRun(NamedTuple):
+    """A run of T steps; each array has a new axis 0 of length T.
+
+    Attributes:
+        averages: x̄_1, ..., x̄_T.
+        iterates: w_1, ..., w_T.
+        gradients: the meta-gradients g_1, ..., g_T.
+    """
+
+    averages: jax.Array
+    iterates: jax.Array
+    gradients: jax.Array
+
+
+def constant_average(
+    loss: Loss, x0: Any, average_weight: Any, meta_step_size: Any, inner_steps: int
+) -> ConstantAverageRun:
+    """Average with one constant weight ρ, and move w by plain gradient steps.
+
+    x̄_t = (1 - ρ) x̄_{t-1} + ρ w_t;   w_{t+1} = w_t - β g_t;   x̄_0 = w_1 = x_0.
+
+    The averages are heavy ball with momentum 1 - ρ and step size ρβ (our derivation): x̄_1 = x_0
+    is its start, and x̄_T its point after T - 1 steps.
+
+    Args:
+        loss: f, maps a point to one number.
+        x0: the start, an array.
+        average_weight: ρ, positive, at most 1.
+        meta_step_size: β, positive.
+        inner_steps: T, at least 1.
+
+    Returns:
+        A `ConstantAverageRun` of T steps.
+
+    >>> from metagrad.problems import quadratic
+    >>> constant_average(quadratic(1.0), 8.0, 0.5, 1.0, 4).averages.tolist()
+    [8.0, 4.0, 0.0, -2.0]
+    """
+    checks.require_positive("average_weight", average_weight)
+    checks.require_in("average_weight", average_weight, 0, 1)
+    checks.require_positive("meta_step_size", meta_step_size)
+    x0 = checks.as_float("x0", x0)
+    checks.require_scalar_loss("loss", loss, x0)
+
+    def step(state, t):
+        del t
+        iterate = state.iterates - meta_step_size * state.gradients
+        average, gradient = _meta_gradient(loss, state.averages, iterate, average_weight)
+        return ConstantAverageRun(average, iterate, gradient)
+
+    start = ConstantAverageRun(x0, x0, jnp.zeros_like(x0))
+    return unroll(step, start, inner_steps)[1]
+
+
+class Ledger(NamedTuple):
+    """The entries of the online-to-batch identity.
+
+    sum(regret_terms) - sum(bregman_to_minimizer) - sum(bregman_between) = total_weight * gap.
+
+    Attributes:
+        regret_terms: α_t <∇f(x̄_t), x_t - x*>, shape (T,).
+        bregman_to_minimizer: α_t B_f(x*, x̄_t), shape (T,).
+        bregman_between: A_{t-1} B_f(x̄_{t-1}, x̄_t), shape (T,); the first is 0.
+        gap: f(x̄_T) - f(x*), shape ().
+        total_weight: A_T, shape ().
+    """
+
+    regret_terms: jax.Array
+    bregman_to_minimizer: jax.Array
+    bregman_between: jax.Array
+    gap: jax.Array
+    total_weight: jax.Array
+
+
+def online_to_batch(loss: Loss, minimizer: Any, run: AveragedRun) -> Ledger:
+    """What the last average's excess loss is made of, exactly.
+
+    A_T (f(x̄_T) - f(x*)) = Σ α_t <∇f(x̄_t), x_t - x*> - Σ α_t B_f(x*, x̄_t)
+                           - Σ A_{t-1} B_f(x̄_{t-1}, x̄_t)
+
+    with the Bregman divergence B_f(y, x) = f(y) - f(x) - <∇f(x), y - x>. It holds for every
+    differentiable f and every x*; where f is convex no Bregman term is negative.
+    Source: after Cutkosky, 2019; the proof in the book is ours.
+
+    Args:
+        loss: f, maps a point to one number.
+        minimizer: x*, an array like one iterate; any point may be compared with.
+        run: a run of `averaged_meta_learning` on the same loss.
+
+    Returns:
+        A `Ledger`.
+
+    >>> from metagrad.problems import quadratic
+    >>> run = averaged_meta_learning(quadratic(1.0), 8.0, jnp.ones(2), 0.5)
+    >>> ledger = online_to_batch(quadratic(1.0), 0.0, run)
+    >>> ledger.regret_terms.tolist(), ledger.bregman_to_minimizer.tolist()
+    ([64.0, 24.0], [32.0, 18.0])
+    >>> ledger.bregman_between.tolist(), float(ledger.gap * ledger.total_weight)
+    ([0.0, 2.0], 36.0)
+    """
+    minimizer = checks.as_float("minimizer", minimizer)
+    checks.require_shape("minimizer", minimizer, run.averages.shape[1:])
+    before = jnp.concatenate([run.averages[:1], run.averages[:-1]])
+    totals = jnp.cumsum(run.weights)
+    best = loss(minimizer)
+    values = jax.vmap(loss)(run.averages)
+    values_before = jnp.concatenate([values[:1], values[:-1]])
+
+    def inner(gradients, vectors):
+        return jax.vmap(lambda g, v: jnp.sum(g * v))(gradients, vectors)
+
+    def from_minimizer(points):
+        return jax.vmap(lambda x: x - minimizer)(points)
+
+    to_minimizer = best - values + inner(run.gradients, from_minimizer(run.averages))
+    between = values_before - values - inner(run.gradients, before - run.averages)
+    return Ledger(
+        regret_terms=run.weights * inner(run.gradients, from_minimizer(run.iterates)),
+        bregman_to_minimizer=run.weights * to_minimizer,
+        bregman_between=(totals - run.weights) * between,
+        gap=values[-1] - best,
+        total_weight=totals[-1],
+    )
