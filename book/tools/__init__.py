@@ -1,0 +1,1 @@
+"""Command-line tools that build and test the book; each can be run by hand."""
