@@ -1,0 +1,46 @@
+"""The build's own Sphinx extension: what a chapter is made of, and what a page may load.
+
+* `boxes`: one docutils node for all of our HTML elements
+* `chapters`: book/chapters.yml, the head of a chapter, the list of all chapters
+* `statements`: numbered statements with status badges, proofs, pitfalls
+* `exercises`: exercise cards with hints and solutions
+* `numbering`: numbers and cross-references for all of them, live figures included
+* `checks`: what makes the build fail
+* `katex`: formulas, typeset while the book is built
+* `assets`: the files that pages load
+* `convert`, `notebooks`: the `.ipynb` of each page; launch and edit links
+* `pages`: the theme and what it shows
+"""
+
+from typing import Any
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Register every module of the extension."""
+    from metabook import (
+        assets,
+        boxes,
+        chapters,
+        checks,
+        exercises,
+        katex,
+        notebooks,
+        numbering,
+        pages,
+        statements,
+    )
+
+    for part in (
+        boxes,
+        chapters,
+        statements,
+        exercises,
+        numbering,
+        checks,
+        katex,
+        assets,
+        notebooks,
+        pages,
+    ):
+        part.setup(app)
+    return {"version": "1", "env_version": 1, "parallel_read_safe": True}

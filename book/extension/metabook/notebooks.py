@@ -1,0 +1,235 @@
+"""Each notebook page's `.ipynb`, and the links that run or edit the page where its address is known."""
+
+import ast
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import nbformat
+import yaml
+from sphinx.application import Sphinx
+from sphinx.errors import ConfigError
+
+from metabook.chapters import load
+from metabook.convert import find_labels, is_notebook, to_ipynb
+
+@dataclass(frozen=True)
+class Address:
+    """Where the book is published; book/settings.yml explains the fields. Empty means not known."""
+
+    repository: str = ""
+    branch: str = "main"
+    colab_branch: str = "colab"
+    jupyterhub: str = ""
+
+    def links(self, path: str) -> list[tuple[str, str]]:
+        """(label, address) of everything that opens the notebook `path` elsewhere."""
+        if not self.repository:
+            return []
+        links = [("Run on Binder", self.binder(path))]
+        if self.jupyterhub:
+            links.append(("Run on JupyterHub", self.hub(path)))
+        if self.host == "github.com":
+            notebook = str(Path(path).with_suffix(".ipynb"))
+            links.append(
+                (
+                    "Run in Colab",
+                    f"https://colab.research.google.com/github/{self.name}/blob/"
+                    f"{quote(self.colab_branch)}/{quote(notebook)}",
+                )
+            )
+        return [*links, *self.edit(path)]
+
+    def edit(self, path: str) -> list[tuple[str, str]]:
+        """The link to the page's editor, for the two hosts whose addresses we know."""
+        between = {"github.com": "edit", "gitlab.com": "-/edit"}.get(self.host)
+        if not between:
+            return []
+        return [("Edit this page", f"{self.repository}/{between}/{quote(self.branch)}/{quote(path)}")]
+
+    def file(self, path: str) -> str | None:
+        """The address of a source file, for reading."""
+        between = {"github.com": "blob", "gitlab.com": "-/blob"}.get(self.host)
+        if not between:
+            return None
+        return f"{self.repository}/{between}/{quote(self.branch)}/{quote(path)}"
+
+    def binder(self, path: str) -> str:
+        provider, spec = {
+            "github.com": ("gh", self.name),
+            "gitlab.com": ("gl", quote(self.name, safe="")),
+        }.get(self.host, ("git", quote(self.repository, safe="")))
+        query = urlencode({"labpath": path})
+        return f"https://mybinder.org/v2/{provider}/{spec}/{quote(self.branch, safe='')}?{query}"
+
+    def hub(self, path: str) -> str:
+        folder = self.name.rpartition("/")[2]
+        query = urlencode(
+            {
+                "repo": self.repository,
+                "branch": self.branch,
+                "urlpath": f"lab/tree/{folder}/{path}",
+            }
+        )
+        return f"{self.jupyterhub}/hub/user-redirect/git-pull?{query}"
+
+    @property
+    def host(self) -> str:
+        """For example github.com."""
+        return urlsplit(self.repository).netloc
+
+    @property
+    def name(self) -> str:
+        """For example owner/name."""
+        return urlsplit(self.repository).path.strip("/")
+
+
+def read_address(path: Path, environment: Mapping[str, str]) -> Address:
+    """The settings file, with METAGRAD_REPOSITORY in its place where that is set.
+
+    Raises:
+        ConfigError: if a field is unknown or an address is not https.
+    """
+    settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if "METAGRAD_REPOSITORY" in environment:
+        settings["repository"] = environment["METAGRAD_REPOSITORY"]
+    try:
+        address = Address(**{name: value or "" for name, value in settings.items()})
+    except TypeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    for name in ("repository", "jupyterhub"):
+        value = getattr(address, name)
+        if value and not re.fullmatch(r"https://[^/\s]+(/[^\s]*[^/\s])?", value):
+            raise ConfigError(
+                f"{path}: {name} is {value!r}; allowed are an empty text and an https:// address "
+                "without a slash at its end"
+            )
+    return address
+
+
+def read_citations(path: Path) -> dict[str, str]:
+    """Key -> "Polyak (1964)", for the notebooks, which have no list of references."""
+    if not path.exists():
+        return {}
+    from pybtex.database import parse_file
+
+    words = {}
+    for key, entry in parse_file(str(path), bib_format="bibtex").entries.items():
+        last = [" ".join(person.last_names) for person in entry.persons.get("author", [])]
+        names = " and ".join(last) if len(last) < 3 else f"{last[0]} et al."
+        words[key] = f"{names} ({entry.fields.get('year', 'no year')})"
+    return words
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """The glued values of an executed notebook: plain numbers and texts."""
+    values: dict[str, Any] = {}
+    if not path.exists():
+        return values
+    for cell in nbformat.read(path, as_version=4).cells:
+        for output in cell.get("outputs", ()):
+            glued = output.get("metadata", {}).get("scrapbook")
+            if glued:
+                shown = output["data"].get(glued.get("mime_prefix", "") + "text/plain")
+                values[glued["name"]] = literal(shown or "")
+    return values
+
+
+def literal(text: str) -> Any:
+    """The value that `text` is the repr of; the text itself if it is not a plain literal."""
+    inner = re.sub(r"^(?:np|numpy)\.\w+\((.*)\)$", r"\1", text)
+    try:
+        return ast.literal_eval(inner)
+    except (SyntaxError, ValueError):
+        return text
+
+
+def convert_file(root: Path, path: str, executed: Path | None = None) -> nbformat.NotebookNode:
+    """The text notebook `path` of the checkout `root` as `.ipynb`, references to other pages resolved.
+
+    Args:
+        root: the checkout.
+        path: for example notebooks/momentum.md.
+        executed: the same notebook with outputs, for the values that its prose prints.
+    """
+    numbers = {f"{c.docname}.md": c.number for c in load(root / "book" / "chapters.yml")}
+    labels: dict[str, str] = {}
+    for other, number in numbers.items():
+        if (root / other).exists():
+            labels |= find_labels((root / other).read_text(encoding="utf-8"), number)
+    return to_ipynb(
+        (root / path).read_text(encoding="utf-8"),
+        chapter=numbers.get(path),
+        labels=labels,
+        citations=read_citations(root / "book" / "references.bib"),
+        values=read_values(executed) if executed else {},
+    )
+
+
+def source_of(app: Sphinx, docname: str) -> str | None:
+    """The path of the page's text notebook, from the root; None if the page is no notebook."""
+    if docname not in app.env.found_docs:
+        return None
+    path = Path(app.env.doc2path(docname))
+    if path.suffix != ".md" or not is_notebook(path.read_text(encoding="utf-8")):
+        return None
+    return path.relative_to(app.srcdir).as_posix()
+
+
+def write_notebooks(app: Sphinx, exception: Exception | None) -> None:
+    """Write `<page>.ipynb` beside each notebook page."""
+    if exception or app.builder.format != "html":
+        return
+    for docname in app.env.found_docs:
+        path = source_of(app, docname)
+        if path:
+            executed = Path(app.outdir).parent / "jupyter_execute" / f"{docname}.ipynb"
+            notebook = convert_file(Path(app.srcdir), path, executed)
+            nbformat.write(notebook, Path(app.outdir) / f"{docname}.ipynb")
+
+
+def add_links(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Tell the page template what to offer."""
+    address = app.metabook_address  # type: ignore[attr-defined]
+    path = source_of(app, pagename)
+    context["notebook_file"] = f"{pagename.rpartition('/')[2]}.ipynb" if path else None
+    context["page_links"] = []
+    if path:
+        context["page_links"] = address.links(path)
+    elif pagename in app.env.found_docs:
+        source = Path(app.env.doc2path(pagename)).relative_to(app.srcdir).as_posix()
+        context["page_links"] = address.edit(source) if address.repository else []
+
+
+def visit_source_link(translator: Any, node: Any) -> None:
+    href = translator.builder.app.metabook_address.file(node["path"])
+    translator.body.append(f'<a href="{href}">' if href else "<span>")
+
+
+def depart_source_link(translator: Any, node: Any) -> None:
+    href = translator.builder.app.metabook_address.file(node["path"])
+    translator.body.append("</a>" if href else "</span>")
+
+
+def start(app: Sphinx, config: Any) -> None:
+    address = read_address(Path(app.srcdir) / config.metabook_settings, os.environ)
+    app.metabook_address = address  # type: ignore[attr-defined]
+    # A configuration value, so that a new address writes all pages again.
+    config.metabook_address = repr(address)
+
+
+def setup(app: Sphinx) -> None:
+    from metabook.statements import SourceLink
+
+    app.add_config_value("metabook_settings", "book/settings.yml", "html")
+    app.add_config_value("metabook_address", "", "html")
+    app.add_node(SourceLink, html=(visit_source_link, depart_source_link))
+    app.connect("config-inited", start)
+    app.connect("html-page-context", add_links)
+    app.connect("build-finished", write_notebooks, priority=400)
