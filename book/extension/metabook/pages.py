@@ -29,4 +29,6 @@ def write_front(app: Sphinx, exception: Exception | None) -> None:
 
 def setup(app: Sphinx) -> None:
     app.add_html_theme("metabook", str(Path(__file__).parents[2] / "templates"))
+    # Jupyter Book sets this option even where its extension for comments is not loaded.
+    app.add_config_value("comments_config", {}, "")
     app.connect("build-finished", write_front, priority=400)
