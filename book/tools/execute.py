@@ -35,12 +35,9 @@ def notebooks(root: Path = ROOT) -> list[Path]:
 
 def imported(source: str) -> set[str]:
     """Return the top-level packages that Python source imports, IPython magics aside."""
-    lines = source.splitlines()
-    tree = ast.parse(
-        "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in lines)
-    )
+    lines = ("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())
     names: set[str] = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse("\n".join(lines))):
         if isinstance(node, ast.Import):
             names.update(alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -99,7 +96,6 @@ def execute(root: Path = ROOT) -> tuple[list[Path], list[Path]]:
             stale[path] = current
 
     failed = []
-    # Two notebooks with the same code would overwrite each other's run: they share one.
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         jobs = {pool.submit(run, path): path for path in stale}
         for job in as_completed(jobs):
