@@ -1,0 +1,178 @@
+"""Headless Chromium for the tests of the built site.
+
+Every name but this machine's is unresolvable in it, and a `Tab` keeps a list of all that goes
+wrong: console errors, uncaught exceptions, failed requests, and requests to any other host.
+"""
+
+import functools
+import gzip
+import http.server
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "book" / "tools"))
+
+from chromium import find  # noqa: E402
+
+HTML = ROOT / "_build" / "html"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+)
+DESKTOP = {"width": 1280, "height": 800}
+PHONE = {"width": 360, "height": 740}
+SCHEMES = ("light", "dark")
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        """Say nothing: the tabs report what fails."""
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """Serve `folder` on a free port of this machine; yields the address, ending with a slash."""
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A headless Chromium: the one that `CHROMIUM` names, else one that the book's tool finds."""
+    path = os.environ.get("CHROMIUM") or find()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+class Tab:
+    """A page in a browser context of its own, and a list of what went wrong in it.
+
+    Args:
+        browser: from `chromium`.
+        scheme: "light" or "dark": what the system asks for and what the reader has chosen.
+        size: the viewport; narrower than 600 px it is a phone with a touch screen.
+        scripts: whether scripts run.
+        reduced_motion: whether the system asks for less motion.
+    """
+
+    def __init__(
+        self,
+        browser: Browser,
+        *,
+        scheme: str = "light",
+        size: dict[str, int] = DESKTOP,
+        scripts: bool = True,
+        reduced_motion: bool = False,
+    ) -> None:
+        phone = size["width"] < 600
+        self.context = browser.new_context(
+            viewport=size,
+            color_scheme=scheme,
+            java_script_enabled=scripts,
+            has_touch=phone,
+            is_mobile=phone,
+            reduced_motion="reduce" if reduced_motion else "no-preference",
+            permissions=["clipboard-read", "clipboard-write"],
+        )
+        self.context.set_default_timeout(15_000)
+        if scripts:
+            # Only on the first page: a reader's later choice must survive navigation.
+            self.context.add_init_script(
+                f"""try {{
+                  if (!localStorage.getItem("theme")) {{
+                    localStorage.setItem("mode", "{scheme}");
+                    localStorage.setItem("theme", "{scheme}");
+                  }}
+                }} catch {{}}"""
+            )
+        self.page: Page = self.context.new_page()
+        self.problems: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
+        self.page.on("requestfailed", self._failed)
+        self.page.on("request", self._request)
+        self.page.on("response", self._response)
+
+    def _console(self, message) -> None:
+        if message.type == "error":
+            self.problems.append(f"console: {message.text} ({message.location.get('url')})")
+
+    def _failed(self, request) -> None:
+        # A page that is left while it still loads aborts its own requests.
+        if request.failure != "net::ERR_ABORTED":
+            self.problems.append(f"request failed: {request.url} {request.failure}")
+
+    def _request(self, request) -> None:
+        self.requests.append(request.url)
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("file", "data", "blob") and parts.hostname != "127.0.0.1":
+            self.problems.append(f"request to another host: {request.url}")
+
+    def _response(self, response) -> None:
+        if response.status >= 400:
+            self.problems.append(f"status {response.status}: {response.url}")
+
+    def open(self, url: str) -> Page:
+        """Go there and wait until nothing loads any more."""
+        self.page.goto(url, wait_until="load")
+        self.page.wait_for_load_state("networkidle")
+        return self.page
+
+    def mount(self) -> Page:
+        """Scroll through the page as a reader does, then wait for every widget to stand."""
+        self.page.evaluate(
+            """async () => {
+              const frame = () => new Promise((done) => requestAnimationFrame(done));
+              for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight) {
+                scrollTo({ top: y, behavior: "instant" });
+                await frame();
+                await frame();
+              }
+            }"""
+        )
+        self.page.wait_for_function(
+            """() => [...document.querySelectorAll("[data-page-widget]")]
+              .every((root) => ["true", "failed"].includes(root.dataset.mounted))"""
+        )
+        self.page.evaluate(
+            """() => Promise.all([...document.querySelectorAll("figure.livejax")]
+              .map((figure) => figure.livejax?.ready))"""
+        )
+        self.page.evaluate("() => scrollTo({ top: 0, behavior: 'instant' })")
+        return self.page
+
+    def close(self) -> None:
+        """Close the page and its context."""
+        self.context.close()
+
+
+def gzipped_size(url: str, base: str, folder: Path = HTML) -> int:
+    """Bytes of what lies at `url` as a server that compresses would send it."""
+    name = unquote(urlsplit(url).path).removeprefix(unquote(urlsplit(base).path))
+    path = folder / name
+    data = (path / "index.html" if path.is_dir() else path).read_bytes()
+    # Fonts and pictures are compressed already.
+    return min(len(data), len(gzip.compress(data, 6)))
