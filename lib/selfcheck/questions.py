@@ -130,7 +130,7 @@ def expression(
     return Question(
         {
             **_head("expression", id, prompt),
-            "help": f"A formula in {', '.join(shown)}. For example, a power is x^2.",
+            "help": f"A formula in {', '.join(shown)}. Write powers as in 2^3.",
             "points": points,
             "places": [", ".join(f"{k} = {v:.10g}" for k, v in p.items()) for p in points],
             "values": right_values,

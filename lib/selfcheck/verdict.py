@@ -137,8 +137,10 @@ def _choice(question: Mapping[str, Any], typed: int | None) -> Feedback:
 
 
 def _predict(question: Mapping[str, Any], typed: int | None) -> Feedback:
-    guess = "" if typed is None else f"You predicted: “{question['options'][typed]}”. "
-    return Feedback(None, guess + question["after"])
+    if typed is None:
+        return Feedback(None, question["after"])
+    guess = question["options"][typed].removesuffix(".")
+    return Feedback(None, f"You predicted: “{guess}”. {question['after']}")
 
 
 _VERDICTS: dict[str, Callable[[Mapping[str, Any], Any], Feedback]] = {

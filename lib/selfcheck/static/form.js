@@ -21,7 +21,8 @@ function render({ model, el }) {
     model.save_changes();
   }
 
-  form.append(...field.parts, buttons(question, () => answer(null)), reply);
+  field.row.append(...buttons(question, () => answer(null)));
+  form.append(...field.parts, reply);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     answer(field.read());
@@ -50,6 +51,7 @@ function textField(question, id) {
   const help = make("span", "selfcheck-help", { id: `${id}-help`, textContent: question.help });
   return {
     parts: [label, row, help],
+    row, // where the buttons go
     read: () => input.value,
     write: (typed) => {
       input.value = typed;
@@ -72,8 +74,10 @@ function optionsField(question, id) {
     fieldset.append(label);
     return radio;
   });
+  const row = make("span", "selfcheck-row");
   return {
-    parts: [fieldset],
+    parts: [fieldset, row],
+    row,
     read: () => {
       const picked = radios.findIndex((radio) => radio.checked);
       return picked < 0 ? null : picked;
@@ -87,16 +91,13 @@ function optionsField(question, id) {
 
 function buttons(question, skip) {
   const predicting = question.kind === "predict";
-  const row = make("span", "selfcheck-buttons");
-  row.append(make("button", "selfcheck-submit", {
+  const submit = make("button", "selfcheck-submit", {
     type: "submit", textContent: predicting ? "This is my prediction" : "Check",
-  }));
-  if (predicting) {
-    const button = make("button", "selfcheck-skip", { type: "button", textContent: "Skip" });
-    button.addEventListener("click", skip);
-    row.append(button);
-  }
-  return row;
+  });
+  if (!predicting) return [submit];
+  const pass = make("button", "selfcheck-skip", { type: "button", textContent: "Skip" });
+  pass.addEventListener("click", skip);
+  return [submit, pass];
 }
 
 function showReply(reply, right, text) {

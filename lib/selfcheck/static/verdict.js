@@ -102,8 +102,9 @@ function choiceVerdict(question, typed) {
 }
 
 function predictVerdict(question, typed) {
-  const guess = typed === null ? "" : `You predicted: “${question.options[typed]}”. `;
-  return { right: null, text: guess + question.after };
+  if (typed === null) return { right: null, text: question.after };
+  const guess = question.options[typed].replace(/\.$/, "");
+  return { right: null, text: `You predicted: “${guess}”. ${question.after}` };
 }
 
 const VERDICTS = {

@@ -44,7 +44,7 @@ EXPRESSION = selfcheck.expression(
     wrong=(("beta*(1 - mu)", "The sign of mu is lost."), ("beta", "And mu?")),
 )
 CHOICE = selfcheck.choice("ex-pick", (("a", "No: a."), ("b", "Yes: b.")), 1, prompt="?")
-PREDICT = selfcheck.predict("predict-it", ("up", "down"), prompt="?", after="Look.")
+PREDICT = selfcheck.predict("predict-it", ("up.", "down"), prompt="?", after="Look.")
 
 
 def assert_twins_agree(cases, folder):
