@@ -41,8 +41,8 @@ experiments: setup  ## run every experiment again (slow) and store its results
 benchmarks: setup  ## measure the compiled figures and print tables
 	python lib/benchmarks/compiler.py
 
-colab-branch: setup  ## write the branch of .ipynb files that Colab opens
-	python book/tools/colab.py
+colab-branch: book  ## write the branch of .ipynb files that Colab opens
+	PYTHONPATH=book/extension python book/tools/colab.py
 
 lock: setup  ## compile the dependencies of pyproject.toml into requirements.txt and package-lock.json
 	python -m pip install --quiet uv
