@@ -5,6 +5,7 @@
 * `statements`: numbered statements with status badges, proofs, pitfalls
 * `exercises`: exercise cards with hints and solutions
 * `numbering`: numbers and cross-references for all of them, live figures included
+* `references`: the list of references
 * `checks`: what makes the build fail
 * `katex`: formulas, typeset while the book is built
 * `assets`: the files that pages load
@@ -27,6 +28,7 @@ def setup(app: Any) -> dict[str, Any]:
         notebooks,
         numbering,
         pages,
+        references,
         statements,
     )
 
@@ -37,6 +39,7 @@ def setup(app: Any) -> dict[str, Any]:
         exercises,
         numbering,
         checks,
+        references,
         katex,
         assets,
         notebooks,

@@ -79,9 +79,8 @@ class Statement(NumberedDirective):
         )
         self.set_source_info(node)
         label = text_box("span", "", classes=["statement-number"], role="number")
-        node += box(
-            "p", label, *self.titled("statement-title"), self.badge(status), classes=["box-head"]
-        )
+        head = [label, *self.titled("statement-title"), nodes.Text(" "), self.badge(status)]
+        node += box("p", *head, classes=["box-head"])
         self.state.nested_parse(self.content, self.content_offset, node)
         foot = self.foot()
         if foot:
@@ -90,17 +89,8 @@ class Statement(NumberedDirective):
 
     def badge(self, status: str) -> nodes.Node:
         """The status in words, linked to its explanation `(status-...)=` in the style guide."""
-        label = STATUS_LABELS[status]
-        return addnodes.pending_xref(
-            "",
-            nodes.inline(label, label, classes=["badge", f"badge-{status}"]),
-            refdomain="std",
-            reftype="ref",
-            reftarget=f"status-{status}",
-            refdoc=self.env.docname,
-            refexplicit=True,
-            refwarn=True,
-        )
+        link = reference_to(f"status-{status}", self.env.docname, STATUS_LABELS[status])
+        return box("span", link, classes=["badge", f"badge-{status}"])
 
     def foot(self) -> list[nodes.Node]:
         """Source and test, in one line below the statement."""
@@ -110,7 +100,8 @@ class Statement(NumberedDirective):
             parts.append(nodes.Text(". "))
         if "test" in self.options:
             path, _, name = self.options["test"].partition("::")
-            parts += [nodes.Text("Checked by "), SourceLink("", nodes.literal(name, name), path=path)]
+            link = SourceLink("", "", nodes.literal(name, name), path=path)
+            parts += [nodes.Text("Checked by "), link]
             parts += [nodes.Text(" in "), nodes.literal(path, path), nodes.Text(".")]
         return parts
 
@@ -145,16 +136,16 @@ class Proof(SphinxDirective):
         return [node]
 
 
-def reference_to(target: str, docname: str) -> nodes.Node:
-    """A link whose text is the target's number, as `[](#target)` makes it."""
+def reference_to(target: str, docname: str, words: str = "") -> nodes.Node:
+    """A link to an id; without words it prints the target's number, as `[](#target)` does."""
     return addnodes.pending_xref(
         "",
-        nodes.inline("", ""),
+        nodes.inline(words, words),
         refdomain="std",
         reftype="ref",
         reftarget=target,
         refdoc=docname,
-        refexplicit=False,
+        refexplicit=bool(words),
         refwarn=True,
     )
 
