@@ -71,7 +71,7 @@ class Tab:
 
     Args:
         browser: from `chromium`.
-        scheme: "light" or "dark": what the system asks for and what the reader has chosen.
+        scheme: "light" or "dark": what the system asks for.
         size: the viewport; narrower than 600 px it is a phone with a touch screen.
         scripts: whether scripts run.
         reduced_motion: whether the system asks for less motion.
@@ -97,16 +97,6 @@ class Tab:
             permissions=["clipboard-read", "clipboard-write"],
         )
         self.context.set_default_timeout(15_000)
-        if scripts:
-            # Only on the first page: a reader's later choice must survive navigation.
-            self.context.add_init_script(
-                f"""try {{
-                  if (!localStorage.getItem("theme")) {{
-                    localStorage.setItem("mode", "{scheme}");
-                    localStorage.setItem("theme", "{scheme}");
-                  }}
-                }} catch {{}}"""
-            )
         self.page: Page = self.context.new_page()
         self.problems: list[str] = []
         self.requests: list[str] = []

@@ -49,7 +49,8 @@ def folder(tmp_path_factory):
         <link rel="icon" href="data:,"><link rel="stylesheet" href="pagewidget.css">
         <link rel="stylesheet" href="selfcheck.css"><script src="pagewidget.js" defer></script>
         <style>html[data-theme="dark"] body {{ background: #14181e; color: #ced6dd; }}</style>
-        <script>document.documentElement.dataset.theme = localStorage.getItem("theme");</script>
+        <script>document.documentElement.dataset.theme =
+          matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";</script>
         </head><body><main><h1>Questions</h1>{body}</main></body></html>""",
         encoding="utf-8",
     )
@@ -187,9 +188,7 @@ def test_without_storage_the_questions_still_answer(browser, address):
           get() { throw new Error("blocked"); },
         });"""
     )
-    tab.page.add_init_script("document.documentElement.dataset.theme = 'light';")
-    tab.page.goto(address)
-    tab.problems.clear()  # the demo page's own script reads the theme from the storage
+    tab.open(address)
     tab.page.evaluate("() => pagewidget.mountAll()")
     assert "Right." in answer(tab.page, NUMBER, "0.25").inner_text()
     assert tab.problems == []

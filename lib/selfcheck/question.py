@@ -1,13 +1,14 @@
 """The widget, and the one dictionary that both twins of the check read."""
 
 import operator
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from typing import Any
 
 import traitlets
-from pagewidget import PageWidget
 
+from pagewidget import PageWidget
 from selfcheck.verdict import Feedback, verdict
 
 
@@ -25,6 +26,8 @@ class Question(PageWidget):
     Attributes:
         question: what the page needs to ask and to judge, as JSON.
         typed: the answer given last in the notebook (text, or an option's index); None before.
+        listed: the answers that the author wrote down, as a reader would type them; the right one
+            comes first (a prediction has none). Not part of the page.
     """
 
     page_name = "selfcheck"
@@ -34,8 +37,9 @@ class Question(PageWidget):
     question = traitlets.Dict().tag(sync=True)
     typed = traitlets.Any(None, allow_none=True).tag(sync=True)
 
-    def __init__(self, question: dict[str, Any]) -> None:
+    def __init__(self, question: dict[str, Any], listed: Sequence[str | int]) -> None:
         """Wrap the checked dictionary `question`."""
+        self.listed = tuple(listed)
         super().__init__(question=question, _html=_without_scripts(question))
 
     def check(self, value: Any) -> Feedback:

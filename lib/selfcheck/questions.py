@@ -70,7 +70,8 @@ def number(
             "unit": unit,
             "wrong": [list(pair) for pair in pairs],
             "right": right,
-        }
+        },
+        [repr(value) for value in taken],
     )
 
 
@@ -136,7 +137,8 @@ def expression(
             "values": right_values,
             "wrong": pairs,
             "right": right,
-        }
+        },
+        [formula for formula, _ in taken],
     )
 
 
@@ -161,7 +163,8 @@ def choice(id: str, options: Sequence[tuple[str, str]], answer: int, *, prompt: 
             "options": texts,
             "feedback": [_text(why, "feedback") for _, why in options],
             "answer": answer,
-        }
+        },
+        sorted(range(len(texts)), key=lambda index: index != answer),
     )
 
 
@@ -182,7 +185,8 @@ def predict(id: str, options: Sequence[str], *, prompt: str, after: str) -> Ques
             **_head("predict", id, prompt),
             "options": _options(options),
             "after": _text(after, "after"),
-        }
+        },
+        range(len(options)),
     )
 
 

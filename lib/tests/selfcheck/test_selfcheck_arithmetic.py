@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from selfcheck.arithmetic import UnreadableError, parse
 
 

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+
 import selfcheck
 
 NUMBER = {"prompt": "?"}
@@ -89,6 +90,16 @@ def test_choice_and_prediction():
                 question.check(bad)
         with pytest.raises(TypeError):
             question.check("yes")
+
+
+def test_each_listed_answer_gets_its_reply():
+    number = selfcheck.number("ex-a", 1e-7, prompt="?", wrong=((-2e300, "Far off."),))
+    formula = selfcheck.expression("ex-a", "2 x", wrong=(("x", "Twice."),), **FORMULA)
+    choice = selfcheck.choice("ex-a", PAIR[::-1], 1, prompt="?")
+    for question, why in ((number, "Far off."), (formula, "Twice."), (choice, "Look again.")):
+        right, wrong = (question.check(typed) for typed in question.listed)
+        assert right.right
+        assert wrong == selfcheck.Feedback(False, f"Not yet. {why}")
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 import random
 
+from selfcheck_node import verdicts
+
 import selfcheck
 from selfcheck.verdict import short
-from selfcheck_node import verdicts
 
 ODD = [
     "", " ", "abc", "0,25", "1,000", "1e-3", "1E-3", "1e", "1e+", "1e999", "1/4", "1//4", "1/0",
