@@ -63,7 +63,7 @@ def write_static(app: Sphinx) -> None:
 def load_only_what_is_used(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
 ) -> None:
-    """Add the widgets' script and style sheets to the pages that have widgets, KaTeX's to formulas."""
+    """Add the widgets' script and style sheets to pages with widgets, KaTeX's to formulas."""
     body = context.get("body", "")
     if 'class="katex' in body:
         app.add_css_file("katex.min.css")

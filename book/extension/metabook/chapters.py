@@ -96,7 +96,6 @@ class ChapterHead(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         app, docname = self.env.app, self.env.docname
-        self.env.note_dependency(str(path_of(app)))
         chapter = chapters_of(app).get(docname)
         if chapter is None:
             raise self.error(f"{docname} is not a chapter of {path_of(app).name}")
@@ -135,7 +134,6 @@ class ContentsPlan(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         app, docname = self.env.app, self.env.docname
-        self.env.note_dependency(str(path_of(app)))
         listing = box("ol", classes=["contents-plan"])
         for chapter in chapters_of(app).values():
             written = chapter.docname in app.env.found_docs
@@ -168,22 +166,8 @@ class NumberChapterTitle(SphinxTransform):
         title = next(iter(self.document.findall(nodes.title)), None)
         if chapter is None or title is None:
             return
-        self.env.note_dependency(str(path_of(self.app)))
         number = nodes.inline("", str(chapter.number), classes=["chapter-number"])
         title.insert(0, [number, nodes.Text(" ")])
-
-
-def rewrite_plan(app: Sphinx, env: Any, added: set, changed: set, removed: set) -> list[str]:
-    """Read pages that list chapters again when one has been added or removed."""
-    known = chapters_of(app)
-    if not any(docname in known for docname in added | removed):
-        return []
-    return [d for d in env.all_docs if str(path_of(app)) in map(str, dependencies(env, d))]
-
-
-def dependencies(env: Any, docname: str) -> list[Path]:
-    """The files that `docname` depends on, as absolute paths."""
-    return [Path(env.srcdir) / name for name in env.dependencies.get(docname, ())]
 
 
 def setup(app: Sphinx) -> None:
@@ -191,4 +175,3 @@ def setup(app: Sphinx) -> None:
     app.add_directive("chapterhead", ChapterHead)
     app.add_directive("contents-plan", ContentsPlan)
     app.add_transform(NumberChapterTitle)
-    app.connect("env-get-outdated", rewrite_plan)

@@ -1,7 +1,7 @@
 """What makes the build fail: each broken rule of the chapter contract is a warning."""
 
 import ast
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ LEAST_FIGURES = 5
 FIGURE_WIDGET = "livejax-figure"
 
 
-@lru_cache(maxsize=None)
+@cache
 def names_in(path: Path, changed_at: int) -> frozenset[str]:
-    """The functions of a test file, methods as `Class::method`; `changed_at` refreshes the cache."""
+    """A test file's functions, methods as `Class::method`; `changed_at` refreshes the cache."""
     names = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef):
@@ -86,9 +86,7 @@ class CheckPage(SphinxTransform):
             if node["kind"] in PROVED_KINDS and name not in proved:
                 self.warn(node, "%s %r has no proof", node["kind"], name)
             if node["kind"] in PROVED_KINDS and node["status"] not in ("paper", "ours"):
-                self.warn(
-                    node, "%s %r cannot have status %r", node["kind"], name, node["status"]
-                )
+                self.warn(node, "%s %r cannot have status %r", node["kind"], name, node["status"])
             proved.discard(name)
         for name in sorted(proved - {s["ids"][0] for s in statements}):
             self.warn(self.document, "a proof names the statement %r, which is not here", name)
@@ -113,15 +111,15 @@ class CheckPage(SphinxTransform):
         document = self.document
         exercises = boxes_of(document, "exercise")
         if len(exercises) < LEAST_EXERCISES:
-            self.warn(
-                document, "the chapter has %d exercises; %d are needed", len(exercises), LEAST_EXERCISES
-            )
+            few = len(exercises), LEAST_EXERCISES
+            self.warn(document, "the chapter has %d exercises; %d are needed", *few)
         for grade in GRADES:
             if not any(node["grade"] == grade for node in exercises):
                 self.warn(document, "the chapter has no exercise of the grade %r", grade)
         figures = sum(len(figure_ids(raw.astext())) for raw in document.findall(nodes.raw))
         if figures < LEAST_FIGURES:
-            self.warn(document, "the chapter has %d live figures; %d are needed", figures, LEAST_FIGURES)
+            few = figures, LEAST_FIGURES
+            self.warn(document, "the chapter has %d live figures; %d are needed", *few)
         if not boxes_of(document, "chapterhead"):
             self.warn(document, "the chapter has no :::{chapterhead}")
 

@@ -114,7 +114,7 @@ def closing_line(lines: list[str], start: int, fence: str) -> int:
 
 
 def find_labels(text: str, chapter: int | None) -> dict[str, str]:
-    """The numbers that the built page gives to this page's statements, exercises, figures, formulas."""
+    """Id -> the number that the built page gives to that statement, exercise, figure or formula."""
     labels: dict[str, str] = {}
     counts: dict[str, int] = {}
 
@@ -142,7 +142,7 @@ def find_labels(text: str, chapter: int | None) -> dict[str, str]:
 class Writer:
     """Writes plain Markdown in place of MyST."""
 
-    def __init__(
+    def __init__(  # noqa: D107
         self, labels: Mapping[str, str], citations: Mapping[str, str], values: Mapping[str, Any]
     ):
         self.labels = labels

@@ -1,6 +1,6 @@
 """Exercises: one card with the question, the box that checks the answer, hints and the solution."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -17,7 +17,7 @@ GRADES = {"warm-up": "Warm-up", "core": "Core", "challenge": "Challenge"}
 class Exercise(NumberedDirective):
     """`:::{exercise} Title` with `:id:`, `:grade:`, `:minutes:`, `:objective:`."""
 
-    option_spec = {
+    option_spec: ClassVar = {
         "id": identifier,
         "grade": choice_of(*GRADES),
         "minutes": directives.positive_int,

@@ -1,4 +1,4 @@
-"""Each notebook page's `.ipynb`, and the links that run or edit the page where its address is known."""
+"""Each notebook page's `.ipynb`, and the links that run or edit a page whose address is known."""
 
 import ast
 import os
@@ -16,6 +16,7 @@ from sphinx.errors import ConfigError
 
 from metabook.chapters import load
 from metabook.convert import find_labels, is_notebook, to_ipynb
+
 
 @dataclass(frozen=True)
 class Address:
@@ -49,7 +50,9 @@ class Address:
         between = {"github.com": "edit", "gitlab.com": "-/edit"}.get(self.host)
         if not between:
             return []
-        return [("Edit this page", f"{self.repository}/{between}/{quote(self.branch)}/{quote(path)}")]
+        return [
+            ("Edit this page", f"{self.repository}/{between}/{quote(self.branch)}/{quote(path)}")
+        ]
 
     def file(self, path: str) -> str | None:
         """The address of a source file, for reading."""
@@ -149,7 +152,7 @@ def literal(text: str) -> Any:
 
 
 def convert_file(root: Path, path: str, executed: Path | None = None) -> nbformat.NotebookNode:
-    """The text notebook `path` of the checkout `root` as `.ipynb`, references to other pages resolved.
+    """The text notebook `path` of the checkout `root` as `.ipynb`, with its references resolved.
 
     Args:
         root: the checkout.

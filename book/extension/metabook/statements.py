@@ -1,7 +1,7 @@
 """Numbered statements with their status, proofs, and pitfalls."""
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -57,7 +57,7 @@ class NumberedDirective(SphinxDirective):
 class Statement(NumberedDirective):
     """`:::{statement} Title` with `:kind:`, `:id:`, `:status:`, and `:test:`, `:source:`."""
 
-    option_spec = {
+    option_spec: ClassVar = {
         "kind": choice_of(*KINDS),
         "id": identifier,
         "status": choice_of(*STATUS_LABELS),
@@ -114,7 +114,7 @@ class Proof(SphinxDirective):
     """`:::{proof}`: the proof of the statement before it, or of the one that `:of:` names."""
 
     has_content = True
-    option_spec = {"of": identifier}
+    option_spec: ClassVar = {"of": identifier}
 
     def run(self) -> list[nodes.Node]:
         node = box("div", role="proof", classes=["proof"], of=self.options.get("of"))
