@@ -113,7 +113,7 @@ def require_shape(name: str, value: Any, shape: tuple[int, ...]) -> None:
 
 def require_vector(name: str, value: Any, length: int | None = None) -> None:
     """`value` must be one-dimensional and not empty, of the given length if one is given."""
-    shape = jnp.shape(value)
+    shape = jnp.asarray(value).shape
     if len(shape) != 1 or shape[0] == 0 or (length is not None and shape[0] != length):
         wanted = "(n,) with n at least 1" if length is None else f"({length},)"
         raise ValueError(f"{name} must have shape {wanted}, got shape {shape}")
@@ -121,7 +121,7 @@ def require_vector(name: str, value: Any, length: int | None = None) -> None:
 
 def require_symmetric_positive(name: str, value: Any) -> None:
     """`value` must be a square, symmetric, positive semidefinite matrix (up to rounding)."""
-    shape = jnp.shape(value)
+    shape = jnp.asarray(value).shape
     if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
         raise ValueError(f"{name} must be a square matrix of shape (n, n), got shape {shape}")
     matrix = _known_numbers(name, value)

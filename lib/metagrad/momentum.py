@@ -195,7 +195,7 @@ def three_term(loss: Loss, x0: Any, momentum: Any, step_size: Any, correction: A
     [8.0, 4.0, 0.0, -2.0]
     """
     checks.require_vector("momentum", momentum)
-    inner_steps = jnp.shape(momentum)[0]
+    inner_steps = len(momentum)
     checks.require_vector("step_size", step_size, inner_steps)
     checks.require_vector("correction", correction, inner_steps)
     coefficients = (

@@ -5,8 +5,8 @@ derivative, with respect to w, of the loss that the rule has just led to. Every 
 in this package is `jax.grad` of a stated meta-loss; none is differentiated by hand.
 
 This module holds the practice form, with the loss at the iterate x_t = φ(x_{t-1}, w_t). The
-convex form, with the loss at an average of iterates, is in `metagrad.averaged`, and its weights
-are in `metagrad.weights`; all of it can be had from here.
+convex form, with the loss at an average of iterates, is in `metagrad.averaged`, its weights are
+in `metagrad.weights` and its account in `metagrad.ledger`; all of it can be had from here.
 """
 
 from collections.abc import Callable
@@ -16,13 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from metagrad import checks
-from metagrad.averaged import (
-    AveragedRun,
-    Ledger,
-    averaged_meta_learning,
-    constant_average,
-    online_to_batch,
-)
+from metagrad.averaged import AveragedRun, averaged_meta_learning, constant_average
+from metagrad.ledger import Ledger, online_to_batch
 from metagrad.problems import Loss
 from metagrad.unroll import prepend, unroll
 from metagrad.weights import (

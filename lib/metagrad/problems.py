@@ -142,13 +142,13 @@ def logistic(features: Any, labels: Any, l2: Any = 0.0) -> Loss:
     >>> float(jnp.exp(f(jnp.zeros(2))))
     2.0
     """
-    if jnp.ndim(features) != 2 or 0 in jnp.shape(features):
-        raise ValueError(f"features must have shape (m, n), got shape {jnp.shape(features)}")
-    checks.require_vector("labels", labels, jnp.shape(features)[0])
+    features = checks.as_float("features", features)
+    if features.ndim != 2 or 0 in features.shape:
+        raise ValueError(f"features must have shape (m, n), got shape {features.shape}")
+    checks.require_vector("labels", labels, features.shape[0])
     if checks.is_known(labels) and not np.all(np.isin(np.asarray(labels), (-1, 1))):
         raise ValueError(f"labels must each be -1 or +1, got {labels!r}")
     checks.require_nonnegative("l2", l2)
-    features = checks.as_float("features", features)
     labels = checks.as_float("labels", labels)
 
     def loss(x):
@@ -205,9 +205,9 @@ def piecewise_quadratic(breakpoints: Any, curvatures: Any) -> Loss:
     """
     checks.require_vector("breakpoints", breakpoints)
     checks.require_increasing("breakpoints", breakpoints)
-    checks.require_vector("curvatures", curvatures, jnp.shape(breakpoints)[0] + 1)
-    checks.require_nonnegative("curvatures", curvatures)
     breakpoints = checks.as_float("breakpoints", breakpoints)
+    checks.require_vector("curvatures", curvatures, breakpoints.shape[0] + 1)
+    checks.require_nonnegative("curvatures", curvatures)
     curvatures = checks.as_float("curvatures", curvatures)
     # On piece j, f(x) = c_j x²/2 + d_j x + e_j. Equal slopes and values on both sides of
     # breakpoint b fix how d and e jump there; f'(0) = f(0) = 0 fixes the constants.
