@@ -1,0 +1,120 @@
+"""Reductions, cumulative operations, sorting, and changes of layout."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from casetable import Table
+from jax import lax
+
+T = Table("arrays")
+NAN, INF = np.nan, np.inf
+rng = np.random.default_rng(7)
+V = rng.normal(size=5)
+M = rng.normal(size=(3, 4))
+C = rng.normal(size=(2, 3, 4))
+EMPTY = np.zeros((0,))
+
+# Reductions over every choice of axes
+REDUCE = dict(sum=jnp.sum, prod=jnp.prod, max=jnp.max, min=jnp.min, mean=jnp.mean)
+AXES = (None, 0, 1, 2, -1, (0, 1), (0, 2), (1, 2), ())
+for name, fn in REDUCE.items():
+    T.add(name, lambda x, fn=fn: [fn(x, axis=a) for a in AXES], C)
+    T.add(f"{name}-keepdims", lambda x, fn=fn: [fn(x, axis=a, keepdims=True) for a in AXES], C)
+T.add("reduce-vector-scalar", lambda v, s: (v.sum(), v.max(), jnp.sum(s), jnp.max(s)), V, 2.0)
+T.add("reduce-one-element", lambda x: (x.sum(), x.prod(), x.max(), x.argmin()), np.array([3.5]))
+T.add("reduce-no-elements", lambda x: (x.sum(), x.prod(), jnp.all(x > 0), jnp.any(x > 0)), EMPTY)
+T.add("reduce-empty-axis", lambda x: (x.sum(0), x.sum(1), x.prod(0), jnp.max(x, axis=0)), np.zeros((3, 0)))
+T.add("reduce-size-1-axes", lambda x: (x.sum(0), x.max(1), x.mean((0, 2))), np.arange(4.0).reshape(1, 4, 1))
+T.add("max-min-nan", lambda x: (x.max(), x.min(), x.max(0), x.min(1)), np.array([[1.0, NAN, -INF], [2.0, 3.0, INF]]))
+T.add("max-min-inf", lambda x: (x.max(1), x.min(1)), np.array([[-INF, -INF], [INF, INF], [1.0, -1.0]]))
+T.add("nan-reductions", lambda x: (jnp.nansum(x), jnp.nanmax(x), jnp.nanmean(x, 0), jnp.nanmin(x, 1)), np.array([[1.0, NAN], [3.0, 4.0]]))
+T.add("sum-inf-nan", lambda x: (x.sum(1), x.prod(1)), np.array([[INF, 1.0], [INF, -INF], [NAN, 0.0]]))
+T.add("all-any", lambda p: (p.all(), p.any(), p.all(0), p.any(1)), np.array([[True, False], [True, True], [False, False]]))
+T.add("reduce-xor", lambda a: lax.reduce_xor(a, (0,)) if hasattr(lax, "reduce_xor") else lax.reduce(a, np.int32(0), lax.bitwise_xor, (0,)),
+      np.array([[1, 2], [7, 9], [4, 4]], np.int32))
+T.add("reduce-and-or-int", lambda a: (lax.reduce(a, np.int32(-1), lax.bitwise_and, (0,)), lax.reduce(a, np.int32(0), lax.bitwise_or, (0,))),
+      np.array([[1, 2], [7, 9], [4, 4]], np.int32))
+T.add("variance-std", lambda x: (x.var(), x.std(0), jnp.var(x, axis=1, ddof=1)), M)
+T.add("norms", lambda x: (jnp.linalg.norm(x), jnp.linalg.norm(x, axis=0), jnp.linalg.norm(x, 1, axis=1), jnp.linalg.norm(x, jnp.inf, axis=1)), M)
+T.add("logsumexp-softmax", lambda x: (jax.nn.logsumexp(x, axis=1), jax.nn.softmax(x, axis=0), jax.nn.log_softmax(x)), M * 30)
+T.add("logsumexp-of-minus-inf", lambda x: jax.nn.logsumexp(x, axis=1), np.array([[-INF, -INF], [-INF, 0.0], [INF, 1.0]]))
+T.add("count-nonzero", lambda x: (jnp.count_nonzero(x > 0), jnp.count_nonzero(x > 0, axis=0)), M)
+T.add("median-quantile", lambda x: (jnp.median(x), jnp.quantile(x, 0.3), jnp.quantile(x, jnp.array([0.1, 0.9]), axis=1)), M)
+T.add("percentile-unsorted-even", lambda x: jnp.percentile(x, 25.0, axis=0), C[0])
+T.add("sum-long", lambda x: (x.sum(), x.mean(), (x * x).sum()), rng.normal(size=1000))
+T.add("sum-cancels", lambda x: x.sum(), np.concatenate([rng.normal(size=100), [1e12, -1e12]]))
+T.add("sum-integers", lambda a: (a.sum(), a.sum(0), a.max(1), a.prod(0)), np.arange(12).reshape(3, 4))
+T.add("prod-zero-nan", lambda x: x.prod(1), np.array([[0.0, 5.0], [0.0, INF], [2.0, NAN]]))
+T.add("reduce-product-logical", lambda x: jnp.sum(jnp.where(x > 0, x, 0.0), axis=0) / jnp.sum(x > 0, axis=0), M)
+
+# Arg-reductions: the first of equal extremes, NaN wins
+TIES = np.array([[1.0, 3.0, 3.0, 0.0], [2.0, 2.0, 2.0, 2.0], [-1.0, -5.0, -5.0, 4.0]])
+T.add("argmax-argmin", lambda x: [f(x, axis=a) for f in (jnp.argmax, jnp.argmin) for a in (None, 0, 1)], TIES)
+T.add("argmax-nan", lambda x: (jnp.argmax(x, 1), jnp.argmin(x, 1)), np.array([[1.0, NAN, 3.0], [NAN, NAN, INF], [-INF, INF, -INF]]))
+T.add("argmax-3d-middle", lambda x: (jnp.argmax(x, axis=1), jnp.argmin(x, axis=1, keepdims=True)), C)
+T.add("argmax-integers-bools", lambda a, p: (jnp.argmax(a), jnp.argmin(a), jnp.argmax(p)), np.array([3, 9, 9, -4], np.int32), np.array([False, True, True]))
+T.add("argmax-of-zeros", lambda x: (jnp.argmax(x), jnp.argmin(x)), np.array([-0.0, 0.0, -0.0]))
+T.add("nanargmin", lambda x: jnp.nanargmin(x, axis=1), np.array([[NAN, 2.0, 1.0], [4.0, NAN, 5.0]]))
+
+# Cumulative
+for name, fn in dict(cumsum=lax.cumsum, cumprod=lax.cumprod, cummax=lax.cummax, cummin=lax.cummin, cumlogsumexp=lax.cumlogsumexp).items():
+    T.add(name, lambda x, fn=fn: [fn(x, axis=a, reverse=r) for a in (0, 1, 2) for r in (False, True)], C)
+T.add("cumsum-edge-shapes", lambda e, o: (jnp.cumsum(e), jnp.cumsum(o), jnp.cumsum(o, axis=0)), EMPTY, np.array([[4.0]]))
+T.add("cummax-nan", lambda x: (lax.cummax(x), lax.cummin(x)), np.array([1.0, 3.0, NAN, 2.0, INF]))
+T.add("cumsum-bool-int", lambda p, a: (jnp.cumsum(p), jnp.cumprod(a)), np.array([True, False, True]), np.array([2, 3, 4], np.int32))
+T.add("diff-gradient", lambda x: (jnp.diff(x), jnp.diff(x, n=2), jnp.gradient(x)), V)
+T.add("associative-scan", lambda x: lax.associative_scan(jnp.add, x), np.arange(7.0))
+T.add("associative-scan-affine", lambda a, b: lax.associative_scan(lambda p, q: (q[0] * p[0], q[0] * p[1] + q[1]), (a, b)), rng.normal(size=6), rng.normal(size=6))
+
+# Sort
+S = np.array([3.0, NAN, -0.0, 0.0, INF, -INF, 1.0, NAN, -2.0, 0.0])
+T.add("sort", lambda x: (jnp.sort(x), jnp.argsort(x)), S, signed_zero=True)
+T.add("sort-descending", lambda x: (jnp.sort(x, descending=True), jnp.argsort(x, descending=True)), S[:7])
+T.add("sort-axes", lambda x: [jnp.sort(x, axis=a) for a in (0, 1, 2)], C)
+T.add("argsort-axes-stable", lambda x: [jnp.argsort(x, axis=a, stable=True) for a in (0, 1)], TIES)
+T.add("sort-pairs", lambda k, v: lax.sort((k, v), num_keys=1), np.array([2, 1, 2, 1], np.int32), np.arange(4.0))
+T.add("sort-two-keys", lambda a, b, c: lax.sort((a, b, c), num_keys=2), np.array([1.0, 0.0, 1.0, 0.0]), np.array([2.0, 5.0, -1.0, 3.0]), np.arange(4))
+T.add("sort-edge-shapes", lambda e, o: (jnp.sort(e), jnp.sort(o), jnp.argsort(o, axis=0)), EMPTY, np.array([[4.0, 1.0]]))
+T.add("sort-integers-bools", lambda a, p: (jnp.sort(a), jnp.argsort(p)), np.array([5, -1, 3, 3], np.int32), np.array([True, False, True, False]))
+T.add("top-k", lambda x: lax.top_k(x, 3), np.array([[1.0, 5.0, 5.0, -2.0, 4.0], [0.0, 0.0, -1.0, 2.0, 2.0]]))
+T.add("searchsorted", lambda a, v: (jnp.searchsorted(a, v), jnp.searchsorted(a, v, side="right")), np.array([0.0, 1.0, 1.0, 3.0]), np.array([-1.0, 1.0, 2.0, 9.0]))
+T.add("rank-by-double-argsort", lambda x: jnp.argsort(jnp.argsort(x)), V)
+T.add("digitize-histogram", lambda x: (jnp.digitize(x, jnp.array([-1.0, 0.0, 1.0])), jnp.histogram(x, bins=4, range=(-2.0, 2.0))[0]), rng.normal(size=20))
+T.add("bincount", lambda a: jnp.bincount(a, length=5), np.array([0, 3, 3, 1, 4, 3], np.int32))
+
+# Layout
+T.add("reshape", lambda x: (x.reshape(-1), x.reshape(4, 6), x.reshape(2, 1, 12), x.T.reshape(6, 4)), C)
+T.add("transpose-3d", lambda x: [jnp.transpose(x, p) for p in ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))], C)
+T.add("transpose-4d", lambda x: jnp.transpose(x, (3, 1, 0, 2)), np.arange(24.0).reshape(2, 3, 1, 4))
+T.add("transpose-then-use", lambda x: (x.T * 2 + 1, jnp.swapaxes(x, 0, 1) - x.T, (x.T).sum(0)), M)
+T.add("squeeze-expand", lambda x: (jnp.squeeze(x), x[None], jnp.expand_dims(x, (0, 3)), jnp.squeeze(x, 1)), np.arange(3.0).reshape(3, 1))
+T.add("broadcast-to", lambda x, s: (jnp.broadcast_to(x, (2, 4, 3)), jnp.broadcast_to(s, (2, 2)), lax.broadcast_in_dim(x, (3, 5), (0,))), np.arange(3.0), 1.5)
+T.add("broadcast-in-dim-size-1", lambda x: (lax.broadcast_in_dim(x, (3, 4), (0, 1)), lax.broadcast_in_dim(x, (2, 3, 1), (1, 2))), np.arange(3.0).reshape(3, 1))
+T.add("broadcast-to-empty", lambda x: jnp.broadcast_to(x, (0, 3)), np.arange(3.0))
+T.add("concatenate", lambda a, b: (jnp.concatenate([a, b, a]), jnp.concatenate([a, b], axis=1), jnp.hstack([a[0], b[1]]), jnp.vstack([a, b])), M, M + 10)
+T.add("concatenate-uneven-empty", lambda a, b, e: (jnp.concatenate([a, b]), jnp.concatenate([e, a, e])), V, np.array([9.0]), EMPTY)
+T.add("stack", lambda a, b: [jnp.stack([a, b], axis=k) for k in (0, 1, 2)], M, -M)
+T.add("stack-scalars", lambda a, b: jnp.stack([a, b, a * b, jnp.sin(a)]), 1.5, -2.0)
+T.add("array-of-scalars", lambda a, b: jnp.array([[a, b], [b, a]]) @ jnp.array([1.0, a]), 1.5, -2.0)
+T.add("split-unstack", lambda x: (jnp.split(x, 2, axis=1), jnp.array_split(x, 2, axis=0), jnp.unstack(x, axis=0)), M)
+T.add("pad", lambda x: (jnp.pad(x, 1), jnp.pad(x, ((0, 1), (2, 0)), constant_values=7.0)), M)
+T.add("pad-interior-negative", lambda x: (lax.pad(x, 9.0, ((1, 2, 1),)), lax.pad(x, 9.0, ((-1, 2, 0),)), lax.pad(x, 9.0, ((-1, -1, 2),)), lax.pad(x, 0.0, ((0, -4, 0),))), V)
+T.add("pad-2d-interior", lambda x: lax.pad(x, -1.0, ((0, 1, 2), (1, -1, 1))), M)
+T.add("pad-modes", lambda x: (jnp.pad(x, 2, mode="edge"), jnp.pad(x, 2, mode="reflect"), jnp.pad(x, 2, mode="wrap")), V)
+T.add("pad-empty", lambda x: jnp.pad(x, 2, constant_values=3.0), EMPTY)
+T.add("rev-flip", lambda x: (x[::-1], jnp.flip(x), jnp.flip(x, axis=1), lax.rev(x, (0, 1))), M)
+T.add("roll", lambda x: (jnp.roll(x, 1), jnp.roll(x, -2, axis=1), jnp.roll(x, (1, 2), axis=(0, 1))), M)
+T.add("roll-traced", lambda x, k: jnp.roll(x, k), V, 2, more=((V, -1), (V, 7)))
+T.add("rot90-tri", lambda x: (jnp.rot90(x), jnp.tril(x), jnp.triu(x, 1)), M)
+T.add("tile-repeat", lambda x: (jnp.tile(x, (2, 3)), jnp.repeat(x, 2, axis=1), jnp.repeat(x, jnp.array([1, 0, 2]), axis=0, total_repeat_length=3)), M)
+T.add("meshgrid", lambda a, b: jnp.meshgrid(a, b), V[:2], V[:3])
+T.add("kron-outer", lambda a, b: (jnp.kron(a, b), jnp.outer(a, b)), V[:2], V[:3])
+T.add("diag", lambda x, v: (jnp.diag(x), jnp.diag(v), jnp.trace(x), jnp.diagonal(x, 1), jnp.diag(v, k=1)), M[:3, :3], V[:3])
+T.add("fill", lambda s: (jnp.full((2, 3), s), jnp.zeros((2,)), jnp.ones((2, 2), jnp.int32), jnp.zeros((0, 4))), 2.5)
+T.add("copy", lambda x: jnp.copy(x) + jnp.array(x), V)
+T.add("size-8-and-9", lambda a, b: (jnp.cumsum(a * 2)[::-1], jnp.cumsum(b * 2)[::-1]), np.arange(8.0), np.arange(9.0))
+T.add("large-and-small-mixed", lambda a, s: (a * s[0] + s[1], (a[:, None] * s).sum(0)), rng.normal(size=50), np.array([2.0, -1.0]))
+T.add("views-not-aliased", lambda x: (lambda y: (y, y.at[0].set(9.0), y.reshape(2, 6).T, y + 0))(x.reshape(12)), M)
+T.add("input-is-not-changed", lambda x: (x.at[1].set(5.0), x), V)
+T.add("vander-cross", lambda v, w: (jnp.vander(v, 4), jnp.cross(v[:3], w[:3])), V, V[::-1].copy())
+T.add("unique-static", lambda x: jnp.unique(x, size=4), np.array([3.0, 1.0, 3.0, 2.0]))

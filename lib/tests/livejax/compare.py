@@ -1,0 +1,288 @@
+"""How compiled JavaScript is compared with JAX, and what tolerance is fair.
+
+The rule, here once for all tests: an output agrees when it differs by at most `tolerance` of its
+scale, the largest finite magnitude in that output leaf. Integers, booleans and the places of NaN and
+inf agree exactly. Two correct evaluations of a function that amplifies rounding differ by more. Then
+each entry may differ by `ROUNDINGS` times its response in JAX to a one-ulp change of the inputs, and
+the entry counts as compared only where that bound stays below `COVERED` of the scale.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from noderun import Node, as_float64
+
+from livejax.controls import Choice, Integer, Point, Slider, Switch
+
+SUITE = 1e-12  # tolerance of the compiler's own cases, in units of the scale
+SHIPPED = 1e-10  # tolerance of functions that the book ships
+ROUNDINGS = SUITE / 2.0**-52  # ulps that SUITE grants a function whose amplification is one
+COVERED = 1e-6
+TINY = 2.3e-308  # XLA flushes subnormals, JavaScript does not
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One output leaf: what JAX gives, and whether it is exact by type."""
+
+    name: str
+    want: np.ndarray
+    exact: bool
+
+
+def leaves_of(tree) -> list[Leaf]:
+    """The leaves of a pytree of JAX results in `jax.tree` order."""
+    found = []
+    for path, value in jax.tree_util.tree_leaves_with_path(tree):
+        value = jnp.asarray(value)
+        exact = not jnp.issubdtype(value.dtype, jnp.floating)
+        found.append(Leaf(jax.tree_util.keystr(path) or "output", as_float64(value), exact))
+    return found
+
+
+def scale_of(want: np.ndarray) -> float:
+    """The largest finite magnitude, 0 where there is none."""
+    finite = np.abs(want[np.isfinite(want)])
+    return float(finite.max()) if finite.size else 0.0
+
+
+def disagreement(got: np.ndarray, want: np.ndarray) -> np.ndarray:
+    """Entrywise |got - want|; 0 where both are NaN or the same infinity, inf where only one is."""
+    with np.errstate(all="ignore"):
+        gap = np.abs(got - want)
+        same = (got == want) | (np.isnan(got) & np.isnan(want))
+        return np.where(same, 0.0, np.where(np.isnan(gap), np.inf, gap))
+
+
+def check_leaf(
+    leaf: Leaf,
+    got: np.ndarray,
+    tolerance: float = SUITE,
+    *,
+    entrywise: bool = False,
+    allowed: np.ndarray | None = None,
+    signed_zero: bool = False,
+) -> None:
+    """Raise AssertionError where `got` (flat) is not the leaf.
+
+    Args:
+        leaf: What JAX gives.
+        got: What JavaScript gives, flat.
+        tolerance: Largest difference, in units of the leaf's scale.
+        entrywise: Measure against each entry's own magnitude instead.
+        allowed: Further absolute difference granted to each entry (see `one_ulp_response`).
+        signed_zero: Also compare the signs of zeros.
+    """
+    want = leaf.want.ravel()
+    assert got.shape == want.shape, f"{leaf.name}: {got.size} numbers, JAX gives {want.size}"
+    if not want.size:
+        return
+    if leaf.exact:
+        bound = np.zeros(want.shape)
+    elif entrywise:
+        bound = np.where(np.isfinite(want), tolerance * np.abs(want), 0.0) + TINY
+    else:
+        bound = np.full(want.shape, tolerance * scale_of(want) + TINY)
+    if allowed is not None:
+        bound = np.maximum(bound, allowed.ravel())
+    gap = disagreement(got, want)
+    with np.errstate(all="ignore"):
+        worst = int(np.argmax(np.where(gap <= bound, -1.0, gap)))
+    assert gap[worst] <= bound[worst], (
+        f"{leaf.name}[{worst}]: JavaScript {got[worst]!r}, JAX {want[worst]!r}, "
+        f"difference {gap[worst]:.3g}, allowed {bound[worst]:.3g}, scale {scale_of(want):.3g}"
+    )
+    if signed_zero:
+        flipped = (want == 0) & (np.signbit(want) != np.signbit(got))
+        assert not flipped.any(), f"{leaf.name}: wrong sign of zero at {np.flatnonzero(flipped)}"
+
+
+def one_ulp_changes(args, draws: int, seed: int = 0) -> list:
+    """Copies of `args` with every nonzero float moved to a neighboring float of its type."""
+    rng = np.random.default_rng(seed)
+
+    def move(leaf):
+        value = np.asarray(leaf)
+        if not np.issubdtype(value.dtype, np.floating):
+            return leaf
+        toward = np.where(rng.random(value.shape) < 0.5, -np.inf, np.inf).astype(value.dtype)
+        return np.where(value == 0, value, np.nextafter(value, toward)).astype(value.dtype)
+
+    return [jax.tree.map(move, args) for _ in range(draws)]
+
+
+def one_ulp_response(evaluate: Callable, args: Sequence, draws: int = 6) -> list[np.ndarray]:
+    """Largest change of each output entry, in JAX, over `draws` one-ulp changes of the inputs.
+
+    Args:
+        evaluate: The function in JAX, best jitted, of the positional `args`.
+        args: Its arguments; integers and zeros stay as they are.
+        draws: How many random one-ulp changes are tried.
+
+    Returns:
+        One array for each output leaf, of its shape: absolute changes, inf where an entry becomes
+        finite or stops being so.
+    """
+    base = leaves_of(evaluate(*args))
+    response = [np.zeros(leaf.want.shape) for leaf in base]
+    for moved in one_ulp_changes(tuple(args), draws):
+        for index, leaf in enumerate(leaves_of(evaluate(*moved))):
+            gap = disagreement(leaf.want, base[index].want)
+            response[index] = np.maximum(response[index], gap)
+    return response
+
+
+def covered_rows(response: np.ndarray, want: np.ndarray) -> int:
+    """How many leading rows of an output are reproducible to `COVERED` of its scale.
+
+    Args:
+        response: What `one_ulp_response` gives for this output.
+        want: The output, of the same shape; a scalar counts as one row.
+
+    Returns:
+        The rows before the first one that is not. A row after it does not count even if it responds
+        little: once two correct evaluations have parted, a chance meeting says nothing.
+    """
+    rows = len(want) if want.ndim else 1
+    if not want.size:
+        return rows
+    worst = response.reshape(rows, -1).max(axis=1)
+    bad = np.flatnonzero(ROUNDINGS * worst > COVERED * scale_of(want) + TINY)
+    return int(bad[0]) if bad.size else rows
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a comparison covered.
+
+    Attributes:
+        samples: How many settings were compared.
+        length: For each output, its number of rows (1 for a scalar).
+        covered: For each output, the fewest leading rows, over the settings, that are reproducible:
+            all of them where the function does not amplify rounding.
+        worst: The largest difference among covered entries, in units of the output's scale.
+    """
+
+    samples: int
+    length: dict[str, int]
+    covered: dict[str, int]
+    worst: float
+
+
+def compare_function(
+    compiled: Any,
+    evaluate: Callable,
+    samples: Sequence[tuple],
+    *,
+    node: Node,
+    tolerance: float = SHIPPED,
+) -> Report:
+    """Compare a compiled function with JAX at many arguments.
+
+    Args:
+        compiled: What `livejax.compile` returned; its inputs are the leaves of the arguments.
+        evaluate: The same function in JAX, best jitted.
+        samples: One tuple of positional arguments a setting.
+        node: A running node process.
+        tolerance: Largest difference in units of each output's scale. Where a function amplifies
+            rounding, `ROUNDINGS` times the measured response is granted; never widen by hand.
+
+    Returns:
+        What was covered.
+
+    Raises:
+        AssertionError: A setting disagrees; the message names the setting and the output.
+    """
+    results = node.call(compiled.source, [jax.tree.leaves(args) for args in samples])
+    length: dict[str, int] = {}
+    covered: dict[str, int] = {}
+    worst = 0.0
+    for args, got in zip(samples, results, strict=True):
+        leaves = leaves_of(evaluate(*args))
+        assert len(got) == len(leaves), f"{len(got)} outputs, JAX gives {len(leaves)}"
+        response = None
+        for index, (leaf, values) in enumerate(zip(leaves, got, strict=True)):
+            rows = reproducible = len(leaf.want) if leaf.want.ndim else 1
+            if not agrees(leaf, values, tolerance):
+                # Only now is it worth finding out what JAX itself makes of one ulp.
+                response = response or one_ulp_response(evaluate, args)
+                grant = response[index] * (1 if leaf.exact else ROUNDINGS)
+                try:
+                    check_leaf(leaf, values, tolerance, allowed=grant)
+                except AssertionError as error:
+                    raise AssertionError(f"at {show(args)}: {error}") from None
+                reproducible = covered_rows(response[index], leaf.want)
+            length[leaf.name] = rows
+            covered[leaf.name] = min(covered.get(leaf.name, rows), reproducible)
+            scale = scale_of(leaf.want)
+            if scale and reproducible:
+                head = slice(0, reproducible * (leaf.want.size // rows))
+                gap = disagreement(values, leaf.want.ravel())[head]
+                worst = max(worst, float(gap.max(initial=0.0)) / scale)
+    return Report(len(samples), length, covered, worst)
+
+
+def agrees(leaf: Leaf, got: np.ndarray, tolerance: float) -> bool:
+    """Whether `check_leaf` passes without any grant."""
+    try:
+        check_leaf(leaf, got, tolerance)
+    except AssertionError:
+        return False
+    return True
+
+
+def show(args: tuple) -> str:
+    """The arguments in a form that can be pasted into a test."""
+    return repr(jax.tree.map(lambda leaf: np.asarray(leaf).tolist(), args))
+
+
+def random_states(controls: dict, count: int, seed: int = 0) -> list[dict]:
+    """Settings of a live figure: all controls at one end, at the other, then at random places."""
+    rng = np.random.default_rng(seed)
+    ends = [{name: value_at(c, u, u) for name, c in controls.items()} for u in (0.0, 1.0)]
+    places = rng.random((count - 2, len(controls), 2))
+    inside = [
+        {name: value_at(c, *uv) for (name, c), uv in zip(controls.items(), row, strict=True)}
+        for row in places
+    ]
+    return ends + inside
+
+
+def value_at(control: Any, u: float, v: float) -> Any:
+    """A control's value at the fraction u (for a point: u, v) of its range."""
+    match control:
+        case Slider(log=True):
+            low, high = math.log(control.min), math.log(control.max)
+            return min(max(math.exp(low + (high - low) * u), control.min), control.max)
+        case Slider():
+            return control.min + (control.max - control.min) * u
+        case Integer():
+            steps = (control.max - control.min) // control.step
+            return control.min + control.step * min(int(u * (steps + 1)), steps)
+        case Choice():
+            keys = list(control.options)
+            return keys[min(int(u * len(keys)), len(keys) - 1)]
+        case Switch():
+            return bool(u >= 0.5)
+        case Point():
+            (left, right), (bottom, top) = control.x, control.y
+            return (left + (right - left) * u, bottom + (top - bottom) * v)
+    raise TypeError(f"unknown control {control!r}")
+
+
+def compare_figure(figure: Any, *, node: Node, count: int = 200, seed: int = 0) -> Report:
+    """Compare the compiled function of a live figure with JAX at `count` settings of its controls.
+
+    Both ends of all controls are among the settings. Raises AssertionError as `compare_function`.
+    """
+    evaluate = jax.jit(lambda arguments: figure.fn(**arguments))
+    samples = [
+        ({name: control.argument(state[name]) for name, control in figure.controls.items()},)
+        for state in random_states(figure.controls, count, seed)
+    ]
+    return compare_function(figure.compiled, evaluate, samples, node=node)
