@@ -5,8 +5,24 @@ Importing this package switches JAX to 64-bit mode: the book computes gradients 
 
 import jax
 
+from . import palette
 from .compiler import ArraySpec, Compiled, UnsupportedPrimitive, compile
+from .controls import Choice, Integer, Point, Slider, Switch
+from .figure import LiveFigure, Readout
 
 jax.config.update("jax_enable_x64", True)
 
-__all__ = ["ArraySpec", "Compiled", "UnsupportedPrimitive", "compile"]
+__all__ = [
+    "ArraySpec",
+    "Choice",
+    "Compiled",
+    "Integer",
+    "LiveFigure",
+    "Point",
+    "Readout",
+    "Slider",
+    "Switch",
+    "UnsupportedPrimitive",
+    "compile",
+    "palette",
+]
