@@ -10,7 +10,10 @@ from typing import Any
 from . import (  # noqa: F401 (registers the rules)
     rules_control,
     rules_elementwise,
+    rules_index,
     rules_layout,
+    rules_linalg,
+    rules_random,
     rules_reduce,
 )
 from .emit import module

@@ -20,7 +20,7 @@ from jax.extend import core as jex
 from .program import Program
 from .schedule import Scheduler
 from .trace import UnsupportedPrimitive, dtype_name, source_line
-from .values import Const, Keys, Value
+from .values import Bits64, Const, Keys, Mantissa, TopBits, Value
 
 FOLD = 64
 """Operations on constants are done while compiling if the result has at most this many elements."""
@@ -175,6 +175,8 @@ class Lowering(Scheduler):
 
     def apply(self, op: Op) -> Sequence[Value]:
         """Applies the rule of an operation; to each word of the keys, if it moves keys."""
+        if any(isinstance(v, Bits64 | TopBits | Mantissa) for v in op.inputs):
+            return RULES["64 random bits"](self, op)
         if op.name not in PER_WORD or not any(isinstance(v, Keys) for v in op.inputs):
             return RULES[op.name](self, op)
         words = []

@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 
 from .index import Index, Ix, Var, flatten, strides, unflatten
-from .program import Assign, For, Group, Let, Place, Program, Statement
+from .program import Assign, For, Group, Guard, Let, Place, Program, Statement
 
 
 class CannotJoin(Exception):
@@ -54,6 +54,15 @@ class Site:
         name = self.program.name("a")
         self.statements.append(Let(name, start, mutable=True))
         return name
+
+    def assign_if(self, conditions: Sequence[str], target: str, expression: str) -> None:
+        """Assigns if all conditions hold."""
+        if "false" in conditions:
+            return
+        assignment = Assign(target, expression)
+        self.statements.append(
+            Guard("&&".join(conditions), [assignment]) if conditions else assignment
+        )
 
     def assign(self, target: str, expression: str) -> None:
         """Assigns to a mutable variable or to memory."""
@@ -334,6 +343,26 @@ class Keys(Value):
     def __init__(self, high: Value, low: Value):
         super().__init__(high.shape, "key")
         self.words = (high, low)
+
+
+class Bits64(Value):
+    """64 random bits an element: the high and the low word, as two arrays."""
+
+    def __init__(self, high: Value, low: Value):
+        super().__init__(high.shape, "uint64")
+        self.words = (high, low)
+
+
+class TopBits(View):
+    """The top 52 of 64 random bits: integers below 2^52, so exact."""
+
+
+class Mantissa(Value):
+    """The bits of a float64 in [1, 2), of which `bits` holds the 52 lowest."""
+
+    def __init__(self, bits: Value):
+        super().__init__(bits.shape, "uint64")
+        self.bits = bits
 
 
 def split_shape(shape: Sequence[int], small: int) -> int:
