@@ -16,7 +16,18 @@ OPENING = re.compile(r"^(:{3,}|`{3,})\{([a-z-]+)\}[ \t]*(.*)$")
 OPTION = re.compile(r"^:([a-z-]+):[ \t]*(.*)$")
 TARGET = re.compile(r"^\([A-Za-z0-9_-]+\)=[ \t]*$")
 FIGURE_CALL = re.compile(r"""\bid\s*=\s*["'](fig-[a-z0-9-]+)["']""")
-EQUATION_LABEL = re.compile(r"(?<=\$\$)[ \t]*\(([A-Za-z0-9_-]+)\)[ \t]*$", flags=re.MULTILINE)
+# A formula with a label, or one that LaTeX numbers by itself.
+NUMBERED = re.compile(
+    r"^\$\$(?P<body>.*?)\$\$[ \t]*\((?P<label>[A-Za-z0-9_-]+)\)[ \t]*$"
+    r"|^\$\$.*?\$\$"
+    r"|^\\begin\{(?P<environment>equation|align|gather|multline|alignat|eqnarray)\}",
+    flags=re.MULTILINE | re.DOTALL,
+)
+GLUE_IMPORT = re.compile(r"^from myst_nb import glue$", flags=re.MULTILINE)
+GLUE_STAND_IN = '''\
+def glue(name, value, display=False):
+    """On the built page this hands a value to the text; here there is nothing to do."""
+'''
 ROLE = re.compile(r"\{([a-z:]+)\}`([^`]+)`")
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((#[^)\s]+|[^)\s:]+\.md(?:#[^)\s]*)?)\)")
 STATUS = {
@@ -26,7 +37,7 @@ STATUS = {
     "definition": "Definition",
 }
 FOLDS = ("hint", "solution")
-SILENT = ("bibliography", "contents-plan", "tableofcontents")
+SILENT = ("contents-plan", "tableofcontents")
 
 
 @dataclass
@@ -45,6 +56,7 @@ def to_ipynb(
     chapter: int | None = None,
     labels: Mapping[str, str] | None = None,
     citations: Mapping[str, str] | None = None,
+    references: Mapping[str, str] | None = None,
     values: Mapping[str, Any] | None = None,
 ) -> nbformat.NotebookNode:
     """The notebook whose MyST text is `text`, without outputs.
@@ -52,8 +64,10 @@ def to_ipynb(
     Args:
         text: a text notebook with a jupytext header.
         chapter: the chapter's number; None for a page that is no chapter.
-        labels: id -> "Proposition 2.3", for ids of other pages; those of this page are found.
-        citations: key of a reference -> the words to print for it.
+        labels: id -> "Proposition 2.3", for ids of other pages (those of this page are found), and
+            name of a page -> its title.
+        citations: key of a reference -> "Polyak (1964)".
+        references: key of a reference -> its entry in the list of references.
         values: glued name -> value; a name that is missing is printed as code.
 
     Raises:
@@ -61,10 +75,12 @@ def to_ipynb(
     """
     notebook = jupytext.reads(text, fmt="md:myst")
     known = {**(labels or {}), **find_labels(text, chapter)}
-    writer = Writer(known, citations or {}, values or {})
+    writer = Writer(known, citations or {}, references or {}, values or {})
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = writer.markdown(cell.source)
+        else:
+            cell.source = GLUE_IMPORT.sub(GLUE_STAND_IN, cell.source).rstrip()
     notebook.cells = [c for c in notebook.cells if c.cell_type == "code" or c.source.strip()]
     notebook.metadata = nbformat.from_dict(
         {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -134,8 +150,11 @@ def find_labels(text: str, chapter: int | None) -> dict[str, str]:
     visit(text.splitlines())
     for figure in FIGURE_CALL.findall(text):
         labels[figure] = f"Figure {count('figure')}"
-    for number, name in enumerate(EQUATION_LABEL.findall(text), start=1):
-        labels[name] = f"({number})"
+    numbered = 0
+    for formula in NUMBERED.finditer(text):
+        numbered += bool(formula["label"] or formula["environment"])
+        if formula["label"]:
+            labels[formula["label"]] = f"({numbered})"
     return labels
 
 
@@ -143,15 +162,22 @@ class Writer:
     """Writes plain Markdown in place of MyST."""
 
     def __init__(  # noqa: D107
-        self, labels: Mapping[str, str], citations: Mapping[str, str], values: Mapping[str, Any]
+        self,
+        labels: Mapping[str, str],
+        citations: Mapping[str, str],
+        references: Mapping[str, str],
+        values: Mapping[str, Any],
     ):
         self.labels = labels
         self.citations = citations
+        self.references = references
         self.values = values
         self.hints = 0
+        self.cited: set[str] = set()
 
     def markdown(self, source: str) -> str:
         """The Markdown of a cell or of a directive's body."""
+        source = NUMBERED.sub(self.tagged, source)
         lines: list[str] = []
         fenced = False
         for piece in pieces(source.splitlines()):
@@ -166,6 +192,12 @@ class Writer:
                 lines.append(self.inline(piece))
         return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
+    def tagged(self, formula: re.Match[str]) -> str:
+        """A labeled formula with its number where any Jupyter shows it."""
+        if not formula["label"]:
+            return formula[0]
+        return f"$${formula['body'].rstrip()} \\tag{{{self.labels[formula['label']][1:-1]}}}\n$$"
+
     def block(self, block: Block) -> str:
         """A directive as Markdown."""
         body = self.markdown("\n".join(block.body))
@@ -175,6 +207,8 @@ class Writer:
         named = f" ({title})" if title else ""
         if block.name in SILENT:
             return ""
+        if block.name == "bibliography":
+            return "\n".join(f"* {self.references[key]}" for key in sorted(self.cited))
         if block.name == "math":
             return f"$$\n{chr(10).join(block.body).strip()}\n$$"
         if block.name == "chapterhead":
@@ -201,7 +235,6 @@ class Writer:
 
     def inline(self, line: str) -> str:
         """A line of text with roles and references spelled out."""
-        line = EQUATION_LABEL.sub("", line)
         return LINK.sub(self.link, ROLE.sub(self.role, line))
 
     def role(self, match: re.Match[str]) -> str:
@@ -209,11 +242,16 @@ class Writer:
         if name.startswith("glue"):
             return self.glued(content)
         if name.startswith("cite"):
-            return "; ".join(self.citations.get(k.strip(), k.strip()) for k in content.split(","))
+            keys = [key.strip() for key in content.split(",")]
+            self.cited.update(key for key in keys if key in self.references)
+            words = "; ".join(self.citations.get(key, key) for key in keys)
+            if name == "cite:p":
+                return f"({words.replace(' (', ', ').replace(')', '')})"
+            return words
         if name == "math":
             return f"${content}$"
-        words = content.partition("<")[0].strip() or content
-        return self.labels.get(words, words)
+        words, _, target = content.partition("<")
+        return words.strip() if target else self.labels.get(content.rpartition("/")[2], content)
 
     def glued(self, content: str) -> str:
         name, _, style = content.partition(":")

@@ -1,6 +1,8 @@
 """Each notebook page's `.ipynb`, and the links that run or edit a page whose address is known."""
 
 import ast
+import codecs
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -9,13 +11,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+import latexcodec  # noqa: F401  registers the codec "ulatex"
 import nbformat
 import yaml
+from pybtex.database import parse_file
 from sphinx.application import Sphinx
 from sphinx.errors import ConfigError
 
 from metabook.chapters import load
 from metabook.convert import find_labels, is_notebook, to_ipynb
+
+ABOUT = (
+    "*This notebook is a page of the book Meta-Gradients, Live. "
+    "Run it where the book's library is installed; the README of the book tells how.*"
+)
 
 
 @dataclass(frozen=True)
@@ -114,32 +123,34 @@ def read_address(path: Path, environment: Mapping[str, str]) -> Address:
     return address
 
 
-def read_citations(path: Path) -> dict[str, str]:
-    """Key -> "Polyak (1964)", for the notebooks, which have no list of references."""
+def read_references(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """For each key of a BibTeX file "Polyak (1964)", and the entry in a list of references."""
+    citations: dict[str, str] = {}
+    entries: dict[str, str] = {}
+    for key, entry in parse_file(str(path), bib_format="bibtex").entries.items():
+        people = entry.persons["author"]
+        last = [" ".join(person.prelast_names + person.last_names) for person in people]
+        names = " and ".join(last) if len(last) < 3 else f"{last[0]} et al."
+        given = [" ".join(person.first_names + person.middle_names) for person in people]
+        full = ", ".join(" ".join(parts) for parts in zip(given, last, strict=True))
+        year, title = entry.fields["year"], entry.fields["title"]
+        citations[key] = plain(f"{names} ({year})")
+        entries[key] = f"{plain(full)} ({year}). *{plain(title)}*."
+    return citations, entries
+
+
+def plain(text: str) -> str:
+    """Plain letters in place of TeX's braces and accents."""
+    return codecs.decode(text, "ulatex").replace("{", "").replace("}", "")  # type: ignore
+
+
+def read_values(executed: Path) -> dict[str, Any]:
+    """The glued values of an executed notebook, which MyST-NB keeps beside it."""
+    path = executed.with_suffix(".glue.json")
     if not path.exists():
         return {}
-    from pybtex.database import parse_file
-
-    words = {}
-    for key, entry in parse_file(str(path), bib_format="bibtex").entries.items():
-        last = [" ".join(person.last_names) for person in entry.persons.get("author", [])]
-        names = " and ".join(last) if len(last) < 3 else f"{last[0]} et al."
-        words[key] = f"{names} ({entry.fields.get('year', 'no year')})"
-    return words
-
-
-def read_values(path: Path) -> dict[str, Any]:
-    """The glued values of an executed notebook: plain numbers and texts."""
-    values: dict[str, Any] = {}
-    if not path.exists():
-        return values
-    for cell in nbformat.read(path, as_version=4).cells:
-        for output in cell.get("outputs", ()):
-            glued = output.get("metadata", {}).get("scrapbook")
-            if glued:
-                shown = output["data"].get(glued.get("mime_prefix", "") + "text/plain")
-                values[glued["name"]] = literal(shown or "")
-    return values
+    outputs = json.loads(path.read_text(encoding="utf-8"))
+    return {name: literal(output["data"]["text/plain"]) for name, output in outputs.items()}
 
 
 def literal(text: str) -> Any:
@@ -157,18 +168,22 @@ def convert_file(root: Path, path: str, executed: Path | None = None) -> nbforma
     Args:
         root: the checkout.
         path: for example notebooks/momentum.md.
-        executed: the same notebook with outputs, for the values that its prose prints.
+        executed: the same notebook as the build left it in _build/jupyter_execute, for the values
+            that its prose prints.
     """
     numbers = {f"{c.docname}.md": c.number for c in load(root / "book" / "chapters.yml")}
     labels: dict[str, str] = {}
-    for other, number in numbers.items():
-        if (root / other).exists():
-            labels |= find_labels((root / other).read_text(encoding="utf-8"), number)
+    for page in [*(root / "book").glob("*.md"), *(root / "notebooks").glob("*.md")]:
+        text = page.read_text(encoding="utf-8")
+        labels |= find_labels(text, numbers.get(page.relative_to(root).as_posix()))
+        labels |= {page.stem: title for title in re.findall(r"^# (.*)$", text, re.MULTILINE)[:1]}
+    citations, references = read_references(root / "book" / "references.bib")
     return to_ipynb(
         (root / path).read_text(encoding="utf-8"),
         chapter=numbers.get(path),
         labels=labels,
-        citations=read_citations(root / "book" / "references.bib"),
+        citations=citations,
+        references=references,
         values=read_values(executed) if executed else {},
     )
 
@@ -192,6 +207,7 @@ def write_notebooks(app: Sphinx, exception: Exception | None) -> None:
         if path:
             executed = Path(app.outdir).parent / "jupyter_execute" / f"{docname}.ipynb"
             notebook = convert_file(Path(app.srcdir), path, executed)
+            notebook.cells.insert(0, nbformat.v4.new_markdown_cell(ABOUT, id="about"))
             nbformat.write(notebook, Path(app.outdir) / f"{docname}.ipynb")
 
 
