@@ -1,4 +1,4 @@
-"""One browser for all tests of a session."""
+"""One browser, one server and one tab for each page, for all tests of a session."""
 
 import sys
 from pathlib import Path
@@ -7,10 +7,36 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from browser import chromium
+from browser import HTML, Tab, chromium, serve
 
 
 @pytest.fixture(scope="session")
 def browser():
     with chromium() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def site():
+    """Address of the built site."""
+    if not (HTML / "index.html").exists():
+        pytest.fail(f"no built book in {HTML}: run `make book` first")
+    with serve(HTML) as base:
+        yield base
+
+
+@pytest.fixture(scope="session")
+def tabs(browser, site):
+    """Function from a page's name to its tab: light, desktop, widgets mounted; opened once."""
+    opened: dict[str, Tab] = {}
+
+    def tab(name: str) -> Tab:
+        if name not in opened:
+            opened[name] = Tab(browser)
+            opened[name].open(f"{site}{name}.html")
+            opened[name].mount()
+        return opened[name]
+
+    yield tab
+    for one in opened.values():
+        one.close()
