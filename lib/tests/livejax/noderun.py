@@ -1,6 +1,7 @@
 """Run compiled modules in node: one process, many modules, exact numbers."""
 
 import base64
+import itertools
 import json
 import shutil
 import subprocess
@@ -42,6 +43,7 @@ class Node:
             [node_path(), str(RUNNER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._keys: dict[tuple[str, bool], int] = {}
+        self._numbers = itertools.count()
 
     def __enter__(self) -> "Node":
         return self
@@ -54,10 +56,10 @@ class Node:
         self, source: str, calls: Iterable[Sequence], *, script: bool = False
     ) -> list[list[np.ndarray]]:
         """Evaluate `main` at each list of leaves; flat float64 arrays, one list of them a call."""
-        seen = (source, script) in self._keys
-        key = self._keys.setdefault((source, script), len(self._keys))
+        key = self._keys.get((source, script))
         request = {"key": key, "script": script, "calls": [_encode(leaves) for leaves in calls]}
-        if not seen:
+        if key is None:
+            request["key"] = self._keys[source, script] = next(self._numbers)
             request["source"] = source
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
@@ -66,7 +68,7 @@ class Node:
             raise RuntimeError("node died")
         reply = json.loads(line)
         if "error" in reply:
-            del self._keys[source, script]
+            del self._keys[source, script]  # it may be the source that node does not have
             raise NodeError(reply["error"])
         return [
             [np.frombuffer(base64.b64decode(text), np.float64) for text in outputs]
