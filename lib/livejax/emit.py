@@ -101,11 +101,11 @@ class Printer:
 
         for statement in statements:
             match statement:
-                case Let(name, value, mutable):
+                case Let(name, value, mutable, keep):
                     if not mutable and not self.uses[name]:
                         continue
                     value = put(value)
-                    once = not mutable and self.uses[name] == 1 and here[name] == 1
+                    once = not (mutable or keep) and self.uses[name] == 1 and here[name] == 1
                     fixed = not self.changing & set(NAME.findall(value))
                     if once and fixed and len(value) <= LONGEST:
                         pending[name] = value

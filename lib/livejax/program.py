@@ -22,11 +22,16 @@ from .index import Var
 
 @dataclass
 class Let:
-    """``const name = value;`` or, if mutable, ``let name = value;``."""
+    """``const name = value;`` or, if mutable, ``let name = value;``.
+
+    The printer may write the value where the name is used instead, unless `keep` is set: the value
+    then has to be read here, before something changes it.
+    """
 
     name: str
     value: str
     mutable: bool = False
+    keep: bool = False
 
 
 @dataclass

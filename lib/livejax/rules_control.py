@@ -59,7 +59,7 @@ def lower_body_end(lowering: Lowering, carries: Sequence[Carry], new: Sequence[V
                 if name in old_names:
                     # Through a copy, as an assignment may change it before it is read.
                     fresh = lowering.program.name("n")
-                    block.append(Let(fresh, name))
+                    block.append(Let(fresh, name, keep=True))
                     name = fresh
                 assignments.append(Assign(carry.names[index], name))
             continue
@@ -204,6 +204,14 @@ def choose(lowering: Lowering, test: Value, rank: int, old: Value, new: Value) -
     """The new state where the batched test holds, else the old one."""
     spread = lowering.view(test, old.shape, lambda i: i[:rank])
     return lowering.do("select_n", [spread, old, new], old.shape, old.dtype)
+
+
+@rule("platform_index")
+def _platform_index(lowering: Lowering, op: Op) -> Sequence[Value]:
+    """Which variant JAX would take on a CPU."""
+    platforms = op.params["platforms"]
+    number = next(n for n, p in enumerate(platforms) if p is None or "cpu" in p)
+    return [lowering.const(np.asarray(number, op.out.dtype))]
 
 
 @rule("cond")
