@@ -4,6 +4,7 @@ A run that diverges must look like one: its curve is drawn to the edge of the pl
 a sentence says at which step. Axis ranges are fixed, so "outside" has a meaning.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,11 @@ def find_exit(
     return Exit(index, bool(below))
 
 
+def sentence_start(name: str) -> str:
+    """A name at the start of a sentence: "heavy ball" gets a capital, "μ" and "x" do not."""
+    return name[0].upper() + name[1:] if re.match("[a-z]{2}", name) else name
+
+
 def exit_sentence(name: str, found: Exit, x: np.ndarray, step: str | None) -> str:
     """What the summary says about it. `step` names x where x is no count of steps; None for an index."""
     if step is None:
@@ -71,6 +77,7 @@ def exit_sentence(name: str, found: Exit, x: np.ndarray, step: str | None) -> st
         place = f"step {format_number(float(x[found.index]), 'd')}"
     else:
         place = f"{step} = {format_number(float(x[found.index]), '.3g')}"
+    name = sentence_start(name)
     if found.index == 0:
         return f"{name} lies outside the plot."
     if found.below:

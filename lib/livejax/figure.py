@@ -175,7 +175,7 @@ class LiveFigure(PageWidget):
         }
         html = figure_html(
             figure_id=id, title=title, caption=caption, takeaway=takeaway, note=note, height=height,
-            panels=_panels(page["layout"]), summary=self.summary_text(), data=page["data"],
+            panels=_panels(page["layout"]), summary=self.summary_text(), data=page["data"], titles=page["titles"],
             controls=controls, readouts=[(r.key, r.label, r.text(outputs)) for r in readouts],
             tables=[build_table(table, outputs) for table in tables],
         )  # fmt: skip

@@ -27,7 +27,9 @@ def _range(label: str, text: str, low: float, high: float, step: float, value: f
     )
 
 
-def control_html(figure_id: str, name: str, control: Control) -> str:
+def control_html(
+    figure_id: str, name: str, control: Control, titles: Mapping[str, str]
+) -> str:
     """One control with its native inputs, disabled until scripts run."""
     spec, text = control.spec(), control.text(control.default)
     match spec["kind"]:
@@ -74,10 +76,10 @@ def control_html(figure_id: str, name: str, control: Control) -> str:
         case "point":
             rows = []
             for axis, (low, high), stops, value, shown in zip(
-                ("horizontal", "vertical"), spec["bounds"], spec["stops"], spec["value"],
+                spec["axes"], spec["bounds"], spec["stops"], spec["value"],
                 text.strip("()").split(", "), strict=True,
             ):  # fmt: skip
-                label = f"{spec['label']}, {axis}"
+                label = f"{spec['label']}: {titles.get(f'{axis[0]}axis{axis[1:]}', axis[0])}"
                 rows.append(_range(label, shown, low, high, (high - low) / stops, value))
             body = "".join(rows)
     return f'<div class="livejax-control" data-control="{name}" data-kind="{spec["kind"]}">{body}</div>'
@@ -170,12 +172,15 @@ def figure_html(
     panels: int,
     summary: str,
     data: Sequence[Mapping[str, Any]],
+    titles: Mapping[str, str],
     controls: Mapping[str, Control],
     readouts: Sequence[tuple[str, str, str]],
     tables: Sequence[Mapping[str, Any]],
 ) -> str:
     """The whole figure. `readouts` are (key, label, text)."""
-    rows = "".join(control_html(figure_id, name, control) for name, control in controls.items())
+    rows = "".join(
+        control_html(figure_id, name, control, titles) for name, control in controls.items()
+    )
     numbers = "".join(
         f'<div><span class="livejax-label">{escape(label)}</span>'
         f'<output data-readout="{escape(key)}" aria-live="off">{escape(text)}</output></div>'
@@ -201,7 +206,7 @@ The table below holds the data of the setting shown.</p></noscript>
 {numbers}
 <p class="livejax-summary" aria-live="polite">{escape(summary)}</p>
 <details class="livejax-data"><summary>Data as a table</summary>\
-<div class="livejax-scroll" role="region" aria-label="Data of the figure" tabindex="0">\
+<div class="livejax-scroll" role="region" aria-label="{escape(f"Data: {title}")}" tabindex="0">\
 {"".join(table_html(table) for table in tables)}</div></details>
 <figcaption>
 <p class="livejax-caption"><span class="livejax-number"></span> {escape(caption)}</p>

@@ -174,6 +174,7 @@ def _axes(
 ) -> list[str]:
     """Fix the range of every axis, and return the axes' layout keys."""
     values: dict[str, list[np.ndarray]] = {}
+    tight: set[str] = set()  # axes that end where their data end
     for trace in data:
         for letter in "xy":
             reference = trace.get(f"{letter}axis", letter)
@@ -184,28 +185,33 @@ def _axes(
                 found.append(np.zeros(1))
             if column.dtype.kind in "fiub":
                 found.append(column.astype(float).ravel())
+            if trace["type"] == "heatmap" and len(column) > 1:
+                tight.add(axis_key(reference))
+                ends = np.array([1.5 * column[0] - 0.5 * column[1], 1.5 * column[-1] - 0.5 * column[-2]])
+                found.append(ends)  # the outer edges of the outer cells
     for axis, columns in values.items():
         settings = layout.setdefault(axis, {})
         settings["fixedrange"] = True
         if "scaleanchor" in settings:
             settings.setdefault("constrain", "domain")
         if "range" not in settings and columns and settings.get("type") != "category":
-            settings["range"] = _frozen_range(np.concatenate(columns), settings, axis[0])
+            pad = 0.0 if axis in tight or axis.startswith("x") else 0.06
+            settings["range"] = _frozen_range(np.concatenate(columns), settings, pad)
         if "range" in settings:
             settings["range"] = [float(end) for end in settings["range"]]
             settings["autorange"] = False
     return sorted(values)
 
 
-def _frozen_range(values: np.ndarray, axis: Mapping[str, Any], letter: str) -> list[float]:
+def _frozen_range(values: np.ndarray, axis: Mapping[str, Any], pad: float) -> list[float]:
     if axis.get("type") == "log":
         values = np.log10(values[values > 0])
     values = values[np.isfinite(values)]
     if not values.size:
         return [0.0, 1.0]
     low, high = float(values.min()), float(values.max())
-    pad = (0.0 if letter == "x" else 0.06) * (high - low) or (0.5 if low == high else 0.0)
-    return [low - pad, high + pad]
+    room = pad * (high - low) if low < high else 0.5
+    return [low - room, high + room]
 
 
 def _title(axis: Mapping[str, Any]) -> str:

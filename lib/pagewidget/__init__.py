@@ -6,6 +6,7 @@ from `file://`. `assets()` lists the files that such a page needs.
 """
 
 from pagewidget.assets import assets
+from pagewidget.page import write_page
 from pagewidget.widget import PageWidget
 
-__all__ = ["PageWidget", "assets"]
+__all__ = ["PageWidget", "assets", "write_page"]

@@ -40,7 +40,13 @@ function exitPlace(exit, x, step) {
   return `${step}${step === "step" ? " " : " = "}${formatNumber(x[exit.index], spec)}`;
 }
 
-function exitSentence(name, exit, place) {
+// A name at the start of a sentence: "heavy ball" gets a capital, "μ" and "x" do not.
+function sentenceStart(name) {
+  return /^[a-z]{2}/.test(name) ? name[0].toUpperCase() + name.slice(1) : name;
+}
+
+function exitSentence(trace, exit, place) {
+  const name = sentenceStart(trace);
   if (exit.index === 0) return `${name} lies outside the plot.`;
   if (exit.below) return `${name} falls below the plot at ${place} and stays there.`;
   return `${name} leaves the plot at ${place} and does not return.`;

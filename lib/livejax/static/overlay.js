@@ -77,7 +77,9 @@ class Overlay {
     const axis = this.#plot.axis(follow.x_axis);
     const frame = this.#plot.axis(follow.y_axis);
     const [width, height] = [chip.offsetWidth, chip.offsetHeight];
-    const left = clamp(x - width / 2, axis._offset, axis._offset + axis._length - width);
+    // Beside the curve rather than on it, on the side where there is room.
+    const beside = x + 10 + width > axis._offset + axis._length ? x - 10 - width : x + 10;
+    const left = clamp(beside, axis._offset, axis._offset + axis._length - width);
     let top = clamp(y - height / 2, frame._offset + 3, frame._offset + frame._length - height - 3);
     const hit = () => taken.find((box) => Math.abs(box.top - top) < height + 2
       && left < box.left + box.width + 4 && box.left < left + width + 4);

@@ -95,6 +95,7 @@ class Plot {
     const twins = theme.dark ? this.#spec.palette : {};
     const data = this.#spec.data.map((trace, index) => {
       const copy = { ...recolor(trace, twins), uid: `livejax${index}`, hoverinfo: "skip" };
+      if (trace.type === "contour") colorContours(copy, theme);
       for (const [attribute, values] of Object.entries(frame.traces.get(index) ?? {})) {
         setAttribute(copy, attribute, values);
       }
@@ -149,6 +150,13 @@ class Plot {
     points.forEach((point, i) => point.setAttribute("transform", `translate(${shown[i][0]},${shown[i][1]})`));
     return true;
   }
+}
+
+// Bare contour lines are there for orientation: one quiet color, seen in both themes.
+function colorContours(trace, theme) {
+  if (trace.contours?.coloring !== "lines" || trace.line?.color) return;
+  trace.colorscale = [[0, theme.edge], [1, theme.edge]];
+  trace.line = { width: 1, ...trace.line };
 }
 
 function linePath(pixels) {
@@ -230,7 +238,7 @@ function pageLayout(template, spec, theme, node, outputs) {
       zeroline: false, showline: key[0] === "x", ticks: key[0] === "x" ? "outside" : "", ticklen: 4,
       exponentformat: "power", automargin: false, nticks: narrow ? 5 : 8,
     };
-    layout[key] = { ...quiet, ...layout[key] };
+    layout[key] = { ...quiet, ...logTicks(layout[key], quiet.nticks), ...layout[key] };
     const title = spec.titles[key];
     if (title && key[0] === "x") layout[key].title = { text: title, standoff: 8, font: { size, color: theme.text } };
   }
@@ -243,6 +251,23 @@ function pageLayout(template, spec, theme, node, outputs) {
     layout.shapes[index][attribute] = value;
   }
   return layout;
+}
+
+// Plotly prints powers of ten larger than other numbers; these are set in one size.
+function logTicks(axis, most) {
+  if (axis.type !== "log" || axis.tickvals || axis.dtick || !axis.range) return {};
+  const [low, high] = axisEnds(axis);
+  const [first, last] = [Math.ceil(low - 1e-9), Math.floor(high + 1e-9)];
+  if (last - first < 1) return {};
+  const step = Math.ceil((last - first) / most);
+  const powers = [];
+  for (let power = first; power <= last; power += 1) if (power % step === 0) powers.push(power);
+  const small = first >= -2 && last <= 3;
+  const text = (power) => (power === 0 ? "1" : power === 1 ? "10" : `10${superscript(power)}`);
+  return {
+    tickvals: powers.map((power) => 10 ** power),
+    ticktext: powers.map((power) => (small ? String(Number((10 ** power).toPrecision(1))) : text(power))),
+  };
 }
 
 // On a phone, plots that stand side by side stand one above the other.

@@ -9,6 +9,7 @@ function readTheme(figure) {
     text: color("text"),
     muted: color("muted"),
     grid: color("grid"),
+    edge: color("edge"),
     font: style.fontFamily,
   };
 }
