@@ -20,7 +20,7 @@ from jax.extend import core as jex
 from .program import Program
 from .schedule import Scheduler
 from .trace import UnsupportedPrimitive, dtype_name, source_line
-from .values import Bits64, Const, Keys, Mantissa, TopBits, Value
+from .values import Bits64, Const, DoubleBits, Keys, Mantissa, TopBits, Value
 
 FOLD = 64
 """Operations on constants are done while compiling if the result has at most this many elements."""
@@ -177,6 +177,8 @@ class Lowering(Scheduler):
         """Applies the rule of an operation; to each word of the keys, if it moves keys."""
         if any(isinstance(v, Bits64 | TopBits | Mantissa) for v in op.inputs):
             return RULES["64 random bits"](self, op)
+        if any(isinstance(v, DoubleBits) for v in op.inputs):
+            return RULES["bits of a float64"](self, op)
         if op.name not in PER_WORD or not any(isinstance(v, Keys) for v in op.inputs):
             return RULES[op.name](self, op)
         words = []

@@ -14,7 +14,7 @@ import numpy as np
 
 from .index import Index, Ix
 from .lower import Lowering, Op, rule
-from .values import Member, Site, Value, is_literal
+from .values import Const, DoubleBits, Member, Site, Value, is_literal
 
 WRAP = {
     "float64": "{}",
@@ -369,13 +369,14 @@ def _shift(name: str) -> Write:
                     by,
                 )
             )
-        if name == ">>" and not signed:
+        if name == ">>" and not signed and bits != 32:
             raise w.refuse()
         value = a if name != ">>>" or not signed or bits == 32 else f"({a}&{2**bits - 1})"
         shifted = w.wrap(f"({value}{name}{by})")
         if is_literal(by) and 0 <= int(by.strip("()")) < bits:
             return shifted
-        beyond = f"({a}<0?-1:0)" if name == ">>" else "0"
+        # Beyond the width: all sign bits, or zero. (The bits of a uint32 are shifted as an int32's.)
+        beyond = w.wrap(f"({a}>>31)") if name == ">>" else "0"
         return f"({by}>={0}&&{by}<{bits}?{shifted}:{beyond})"
 
     return write
@@ -473,11 +474,32 @@ def _reduce_precision(lowering: Lowering, op: Op) -> Sequence[Value]:
     return elementwise(lowering, op, lambda _, operands: f"flush32({operands[0]})")
 
 
+@rule("bits of a float64")
+def _double_bits(lowering: Lowering, op: Op) -> Sequence[Value]:
+    """The sign bit is all that can be had of 64 bits (`jnp.signbit`, `jnp.copysign`)."""
+    bits, *others = op.inputs
+    by = others[0] if others else None
+    right = op.name in ("shift_right_arithmetic", "shift_right_logical")
+    if not (right and isinstance(bits, DoubleBits) and isinstance(by, Const) and by.size == 1):
+        raise op.refuse("the bits of a float64")
+    if by.array.reshape(-1)[0] != 63:
+        raise op.refuse("the bits of a float64")
+    set_bit = "-1" if op.name == "shift_right_arithmetic" else "1"
+
+    def element(index: Index, site: Site) -> str:
+        x = site.let(bits.value.at(index, site))
+        return f"({x}<0||Object.is({x},-0)?{set_bit}:0)"
+
+    return [lowering.compute(op.out.shape, "int64", [bits.value], element)]
+
+
 @rule("bitcast_convert_type")
 def _bitcast(lowering: Lowering, op: Op) -> Sequence[Value]:
     source, target = op.inputs[0].dtype, op.out.dtype
     if source == target:
         return op.inputs
+    if (source, target) == ("float64", "int64"):
+        return [DoubleBits(op.inputs[0])]
     if BITS.get(source, 32) != 32 or BITS.get(target, 32) != 32 or "64" in source + target:
         raise op.refuse(f"from {source} to {target}; only 32-bit types are exact")
     writer = Writer(lowering, op, target)

@@ -176,7 +176,7 @@ def _scatter(lowering: Lowering, op: Op) -> Sequence[Value]:
     if op.name == "scatter" and body is not None:
         body = getattr(body, "jaxpr", body)
         if body.eqns or body.outvars[0] is not body.invars[1]:
-            raise op.refuse("an update function of its own")
+            raise op.refuse("an update function of its own, as of x.at[i].apply")
     name = SCATTERS[op.name]
     step = step_writer(lowering, op, name) if name else lambda old, new: new
     flush = name is not None

@@ -213,6 +213,12 @@ def _pad(lowering: Lowering, op: Op) -> Sequence[Value]:
     return [joined]
 
 
+@rule("empty", "empty2")
+def _empty(lowering: Lowering, op: Op) -> Sequence[Value]:
+    """An array that is overwritten before it is read; zeros, as on JAX's CPU."""
+    return [lowering.const(np.zeros(op.out.shape, op.out.dtype))]
+
+
 @rule("iota")
 def _iota(lowering: Lowering, op: Op) -> Sequence[Value]:
     axis = op.params["dimension"]

@@ -15,6 +15,7 @@ import numpy as np
 
 from .index import Index, Ix, flatten
 from .lower import Lowering, Op, rule
+from .rules_elementwise import spread
 from .values import Bits64, Const, Keys, Mantissa, Site, TopBits, Value, View
 
 
@@ -37,6 +38,7 @@ def hashed(
     if not jax.config.jax_threefry_partitionable:
         raise op.refuse("jax_threefry_partitionable is off")
     rank = len(keys.shape)
+    lead = counter.shape if counter is not None and not rank else keys.shape
     sources = [*keys.words, *([counter] if counter is not None else [])]
 
     def word(number: int) -> Value:
@@ -45,11 +47,11 @@ def hashed(
             if counter is None:
                 count = flatten(index[rank:], shape).js()
             else:
-                count = f"{counter.at(index, site)}>>>0"
+                count = f"{counter.at(index if counter.shape else (), site)}>>>0"
             call = lowering.program.call("threefry2x32", high, low, "0", count)
             return f"{site.let(call)}[{number}]"
 
-        return lowering.compute((*keys.shape, *shape), "uint32", sources, element)
+        return lowering.compute((*lead, *shape), "uint32", sources, element)
 
     return word(0), word(1)
 
@@ -77,7 +79,7 @@ def _random_split(lowering: Lowering, op: Op) -> Sequence[Value]:
 @rule("random_fold_in")
 def _random_fold_in(lowering: Lowering, op: Op) -> Sequence[Value]:
     keys, data = op.inputs
-    if data.shape != keys.shape:
+    if data.shape and keys.shape and data.shape != keys.shape:
         raise op.refuse(f"keys of shape {keys.shape} with data of shape {data.shape}")
     return [Keys(*hashed(lowering, op, keys, (), data))]
 
@@ -142,7 +144,7 @@ ONE = 0x3FF << 52
 
 @rule("64 random bits")
 def _wide_random(lowering: Lowering, op: Op) -> Sequence[Value]:
-    """The three operations that turn 64 random bits into a float64 in [1, 2)."""
+    """The operations that turn 64 random bits into a float64 in [1, 2), or a bounded integer."""
     value, *others = op.inputs
     known = [v for v in others if isinstance(v, Const) and v.size == 1]
     constant = int(known[0].array.reshape(-1)[0]) if known else None
@@ -154,6 +156,15 @@ def _wide_random(lowering: Lowering, op: Op) -> Sequence[Value]:
 
         top = lowering.compute(op.out.shape, "uint64", value.words, element)
         return [TopBits(op.out.shape, "uint64", [top], top.at)]
+    if isinstance(value, Bits64) and op.name == "rem":
+        (divisor,) = others
+
+        def rest(index: Index, site: Site) -> str:
+            words = [w.at(index, site) for w in value.words]
+            by = divisor.at(spread(index, divisor.shape), site)
+            return lowering.program.call("remainder64", *words, by)
+
+        return [lowering.compute(op.out.shape, "uint64", [*value.words, divisor], rest)]
     if isinstance(value, TopBits) and op.name == "or" and constant == ONE:
         return [Mantissa(value)]
     if isinstance(value, Mantissa) and op.name == "bitcast_convert_type":

@@ -198,9 +198,11 @@ def _dot_general(lowering: Lowering, op: Op) -> Sequence[Value]:
     left_free = [a for a in range(len(left.shape)) if a not in (*left_sum, *left_batch)]
     right_free = [a for a in range(len(right.shape)) if a not in (*right_sum, *right_batch)]
     dtype = op.out.dtype
-    if left.dtype != dtype or right.dtype != dtype or dtype == "bool":
+    if dtype == "bool" or not all(np.can_cast(v.dtype, dtype) for v in op.inputs):
         raise op.refuse(f"{left.dtype} times {right.dtype} into {dtype}")
-    add, times = step_writer(lowering, op, "add"), step_writer(lowering, op, "mul")
+    left, right = (lowering.do("convert_element_type", [v], v.shape, dtype) for v in (left, right))
+    converted = replace(op, inputs=[left, right])
+    add, times = (step_writer(lowering, converted, name) for name in ("add", "mul"))
 
     def element(index: Index, site: Site) -> str:
         batch = index[: len(left_batch)]
@@ -220,4 +222,4 @@ def _dot_general(lowering: Lowering, op: Op) -> Sequence[Value]:
 
         return fold(site, [left.shape[a] for a in left_sum], "0", combine, turns(op.out.shape))
 
-    return [lowering.compute(op.out.shape, dtype, op.inputs, element)]
+    return [lowering.compute(op.out.shape, dtype, [left, right], element)]

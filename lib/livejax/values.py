@@ -131,20 +131,21 @@ class Const(Value):
         super().__init__(array.shape, dtype)
         self.array = array
         self.program = program
+        flat = array.reshape(-1)
+        same = np.array_equal(flat, np.broadcast_to(flat[:1], flat.shape), equal_nan=True)
+        self.uniform = same and len(set(np.signbit(flat.astype(float)))) == 1
         if dtype == "float32":
             tiny = np.finfo(np.float32).tiny
             self.normal = not np.any((array != 0) & (np.abs(array) < tiny))
 
     def at(self, index: Index, site: Site) -> str:
         """A literal where the index is known or all elements are the same."""
+        if self.size == 0:
+            return "0"  # in a loop that never runs
         if all(i.is_const for i in index):
             return literal(self.array[tuple(i.const for i in index)])
-        first = self.array.reshape(-1)[:1]
-        if np.array_equal(np.broadcast_to(first, self.shape).view(), self.array, equal_nan=True):
-            if not np.any(self.array == 0) or not np.any(
-                np.signbit(self.array) ^ np.signbit(first)
-            ):
-                return literal(first[0])
+        if self.uniform:
+            return literal(self.array.reshape(-1)[0])
         return self.flat_at(flatten(index, self.shape), site)
 
     def flat_at(self, flat: Ix, site: Site) -> str:
@@ -363,6 +364,14 @@ class Mantissa(Value):
     def __init__(self, bits: Value):
         super().__init__(bits.shape, "uint64")
         self.bits = bits
+
+
+class DoubleBits(Value):
+    """The bits of float64 numbers, as a 64-bit integer; only its sign can be used."""
+
+    def __init__(self, value: Value):
+        super().__init__(value.shape, "int64")
+        self.value = value
 
 
 def split_shape(shape: Sequence[int], small: int) -> int:

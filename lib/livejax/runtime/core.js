@@ -32,6 +32,12 @@ function remainder(a, b) {
   return b === 0 ? a : (a % b) + 0;
 }
 
+// Remainder of the unsigned 64-bit integer with the given words, by an integer below 2^53.
+function remainder64(high, low, by) {
+  if (by === 0) throw new RangeError("remainder of 64 bits by zero");
+  return Number(((BigInt(high) << 32n) | BigInt(low)) % BigInt(by));
+}
+
 // a to the power b as in C: 1 to any power is 1, and so is -1 to an infinite one.
 function power(a, b) {
   if (a === 1 || (a === -1 && (b === Infinity || b === -Infinity))) return 1;
