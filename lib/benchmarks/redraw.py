@@ -88,7 +88,9 @@ def no_op(level):
 def curves(momentum):
     """Three runs of 200 steps."""
     spectrum = jnp.array([1.0, 0.3, 0.02])
-    return {f"loss_{i}": heavy_ball(momentum, b, spectrum, STEPS) for i, b in enumerate((0.1, 0.5, 1.0))}
+    return {
+        f"loss_{i}": heavy_ball(momentum, b, spectrum, STEPS) for i, b in enumerate((0.1, 0.5, 1.0))
+    }
 
 
 def final_losses(condition):
@@ -154,13 +156,19 @@ def measure(page: Page, url: str, names: list[str]) -> None:
         first = page.evaluate(FIRST_CONTROL)
         print(f"CPU throttle {throttle}x; page load to first working control {first:.0f} ms")
         page.evaluate("pagewidget.mountAll()")
-        page.wait_for_function("document.querySelectorAll('[data-mounted=true]').length === %d" % len(names))
-        page.evaluate("Promise.all([...document.querySelectorAll('.livejax')].map((f) => f.livejax.ready))")
+        page.wait_for_function(
+            "document.querySelectorAll('[data-mounted=true]').length === %d" % len(names)
+        )
+        page.evaluate(
+            "Promise.all([...document.querySelectorAll('.livejax')].map((f) => f.livejax.ready))"
+        )
         page.wait_for_timeout(1500)  # idle: the compiled functions warm up
         for name in names:
             times = np.array(page.evaluate(MEASURE, [f"fig-{name}", MOVES]))
             p50, p95 = np.percentile(times, [50, 95])
-            print(f"  {name:14s} first {times[0]:6.1f}   p50 {p50:6.1f}   p95 {p95:6.1f}   max {times.max():6.1f}")
+            print(
+                f"  {name:14s} first {times[0]:6.1f}   p50 {p50:6.1f}   p95 {p95:6.1f}   max {times.max():6.1f}"
+            )
 
 
 def main() -> None:

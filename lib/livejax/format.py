@@ -3,7 +3,7 @@
 import math
 import re
 
-_SPEC = re.compile(r"(?P<sign>\+?)(?P<group>,?)(?:\.(?P<digits>\d{1,2}))?(?P<kind>[gfe%d])")
+_SPEC = re.compile(r"(?P<sign>\+?)(?P<group>,?)(?:\.(?P<digits>\d{1,2}))?(?P<kind>[gfed])")
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 NARROW_SPACE = "\u202f"  # does not break
 
@@ -12,13 +12,13 @@ def check_spec(spec: str) -> str:
     """Return the format `spec`, if both languages know it.
 
     Raises:
-        ValueError: if `spec` is not `[+][,][.digits](g|f|e|%|d)`.
+        ValueError: if `spec` is not `[+][,][.digits](g|f|e|d)`.
     """
     match = _SPEC.fullmatch(spec)
     if not match or (match["kind"] == "d" and match["digits"]):
         raise ValueError(
             f"format {spec!r} is not supported; allowed is [+][,][.digits] followed by "
-            "g, f, e, % or d, for example '.3g'"
+            "g, f, e or d, for example '.3g'"
         )
     return spec
 

@@ -27,9 +27,7 @@ def _range(label: str, text: str, low: float, high: float, step: float, value: f
     )
 
 
-def control_html(
-    figure_id: str, name: str, control: Control, titles: Mapping[str, str]
-) -> str:
+def control_html(figure_id: str, name: str, control: Control, titles: Mapping[str, str]) -> str:
     """One control with its native inputs, disabled until scripts run."""
     spec, text = control.spec(), control.text(control.default)
     match spec["kind"]:

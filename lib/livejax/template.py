@@ -187,7 +187,9 @@ def _axes(
                 found.append(column.astype(float).ravel())
             if trace["type"] == "heatmap" and len(column) > 1:
                 tight.add(axis_key(reference))
-                ends = np.array([1.5 * column[0] - 0.5 * column[1], 1.5 * column[-1] - 0.5 * column[-2]])
+                ends = np.array(
+                    [1.5 * column[0] - 0.5 * column[1], 1.5 * column[-1] - 0.5 * column[-2]]
+                )
                 found.append(ends)  # the outer edges of the outer cells
     for axis, columns in values.items():
         settings = layout.setdefault(axis, {})

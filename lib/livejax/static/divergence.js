@@ -79,8 +79,9 @@ function edgePoint(from, to, xAxis, yAxis) {
   }
   return ends.map(([start, stop, axis]) => {
     const [low, high] = axisEnds(axis);
-    if (Number.isNaN(stop)) return start;
-    const place = Number.isFinite(stop) ? start + Math.max(0, share) * (stop - start) : stop;
+    let place = stop;
+    if (Number.isNaN(stop)) place = start;
+    else if (Number.isFinite(stop)) place = start + Math.max(0, share) * (stop - start);
     return Math.min(high, Math.max(low, place));
   });
 }

@@ -1,4 +1,4 @@
-// Numbers as text: the twin of format.py, for the format specs "[+][,][.digits](g|f|e|%|d)".
+// Numbers as text: the twin of format.py, for the format specs "[+][,][.digits](g|f|e|d)".
 
 const NARROW_SPACE = "\u202f";
 
@@ -40,13 +40,12 @@ function superscript(integer) {
 function formatNumber(value, spec = ".3g") {
   if (Number.isNaN(value)) return "undefined";
   if (!Number.isFinite(value)) return "beyond range";
-  const [, plus, group, precision, letter] = /^(\+?)(,?)(?:\.(\d+))?([gfe%d])$/.exec(spec);
+  const [, plus, group, precision, letter] = /^(\+?)(,?)(?:\.(\d+))?([gfed])$/.exec(spec);
   const digits = letter === "d" ? 0 : Number(precision ?? 6);
   const magnitude = Math.abs(value);
   let text;
   if (letter === "g") text = toGeneral(magnitude, digits);
   else if (letter === "e") text = roundDecimal(magnitude, digits, "toExponential");
-  else if (letter === "%") text = toFixedExactly(magnitude * 100, digits) + "%";
   else text = toFixedExactly(magnitude, digits);
   let [mantissa, power] = text.split("e");
   if (group) mantissa = mantissa.replace(/^\d+/, (whole) => whole.replace(/\B(?=(\d{3})+$)/g, ","));
