@@ -183,7 +183,7 @@ def three_term(loss: Loss, x0: Any, momentum: Any, step_size: Any, correction: A
         loss: maps a point to one number.
         x0: the start, an array.
         momentum: m_0, ..., m_{T-1}, shape (T,).
-        step_size: ε_0, ..., ε_{T-1}, shape (T,); of any sign, as δ can make up for it.
+        step_size: ε_0, ..., ε_{T-1}, shape (T,); of any sign.
         correction: δ_0, ..., δ_{T-1}, shape (T,).
 
     Returns:

@@ -4,11 +4,8 @@ from pathlib import Path
 
 import jax
 import pytest
-from hypothesis import settings
 
 HERE = Path(__file__).parent
-
-settings.register_profile("metagrad", derandomize=True, deadline=None, max_examples=60)
 
 
 def pytest_collection_modifyitems(items):
@@ -19,6 +16,5 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def strict_numerics():
-    settings.load_profile("metagrad")
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
         yield
