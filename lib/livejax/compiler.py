@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from json import dumps
 from typing import Any
 
+import numpy as np
+
 from . import (  # noqa: F401 (registers the rules)
     rules_control,
     rules_elementwise,
@@ -21,7 +23,7 @@ from .index import Ix
 from .lower import Lowering
 from .program import Group, Program
 from .schedule import SMALL
-from .trace import ArraySpec, UnsupportedPrimitive, precision_context, trace
+from .trace import DTYPES, ArraySpec, UnsupportedPrimitive, precision_context, trace
 from .values import Const, Member, Memory, Value
 
 __all__ = ["ArraySpec", "Compiled", "UnsupportedPrimitive", "compile"]
@@ -79,6 +81,9 @@ def compile(fn: Callable, *example_args: Any, precision: str = "float64") -> Com
         ]
         consts = [lowering.const(c) for c in traced.consts]
         values = lowering.run(traced.jaxpr, consts, inputs)
+        for spec in traced.outputs:
+            if spec.dtype not in DTYPES:
+                raise UnsupportedPrimitive(f"{traced.name}: {spec.name} has dtype {spec.dtype}")
         results = [result(lowering, v) for v in values]
     names = ", ".join(spec.name for spec in traced.inputs)
     expected = f"{traced.name} takes {len(inputs)} arguments ({names}), not "
@@ -137,8 +142,6 @@ def result(lowering: Lowering, value: Value) -> str:
 
 def indices(value: Value) -> Sequence[tuple[int, ...]]:
     """All indices of a small array in row-major order."""
-    import numpy as np
-
     return list(np.ndindex(*value.shape))
 
 

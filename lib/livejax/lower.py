@@ -121,6 +121,7 @@ class Lowering(Scheduler):
     def __init__(self, program: Program, function_name: str):
         super().__init__(program)
         self.function_name = function_name
+        self.line = ""
 
     def const(self, array: Any, dtype: str | None = None) -> Value:
         """An array known while compiling."""
@@ -153,20 +154,37 @@ class Lowering(Scheduler):
     def equation(self, eqn: Any, inputs: list[Value]) -> Sequence[Value]:
         """Translates one equation."""
         name, params = eqn.primitive.name, eqn.params
-        if name in CALLS:
-            return self.inline(params[CALLS[name]], inputs)
-        where = f"in {self.function_name}, at {source_line(eqn)}"
-        outputs = [
-            Spec(tuple(v.aval.shape), dtype_name(v.aval, f"{name} {where}")) for v in eqn.outvars
-        ]
-        op = Op(name, inputs, outputs, params, where)
-        if name not in RULES:
-            raise op.refuse("no rule for this primitive")
-        known = inputs and all(isinstance(v, Const) for v in inputs)
-        if known and not eqn.effects and name not in WITH_BODIES:
-            if sum(o.size for o in outputs) <= FOLD and all(o.dtype != "key" for o in outputs):
-                return self.fold(eqn, inputs)
-        return self.apply(op)
+        outer_line = self.line
+        # JAX's own functions have no line of the user's: theirs is that of the call.
+        self.line = source_line(eqn) or outer_line
+        try:
+            if name in CALLS:
+                return self.inline(params[CALLS[name]], inputs)
+            where = f"in {self.function_name}, at {self.line}"
+            outputs = [
+                Spec(
+                    tuple(v.aval.shape),
+                    dtype_name(v.aval, f"livejax cannot translate {name!r} {where}"),
+                )
+                for v in eqn.outvars
+            ]
+            op = Op(name, inputs, outputs, params, where)
+            if name not in RULES:
+                raise op.refuse("no rule for this primitive")
+            return self.fold(eqn, inputs) if self.can_fold(eqn, op) else self.apply(op)
+        finally:
+            self.line = outer_line
+
+    def can_fold(self, eqn: Any, op: Op) -> bool:
+        """Whether an operation can be done while compiling."""
+        return (
+            bool(op.inputs)
+            and all(isinstance(v, Const) for v in op.inputs)
+            and not eqn.effects
+            and op.name not in WITH_BODIES
+            and sum(o.size for o in op.outputs) <= FOLD
+            and all(o.dtype != "key" for o in op.outputs)
+        )
 
     def fold(self, eqn: Any, inputs: list[Any]) -> list[Value]:
         """Lets JAX compute an operation on constants."""

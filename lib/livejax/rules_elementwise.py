@@ -377,7 +377,7 @@ def _shift(name: str) -> Write:
             return shifted
         # Beyond the width: all sign bits, or zero. (The bits of a uint32 are shifted as an int32's.)
         beyond = w.wrap(f"({a}>>31)") if name == ">>" else "0"
-        return f"({by}>={0}&&{by}<{bits}?{shifted}:{beyond})"
+        return f"({by}>=0&&{by}<{bits}?{shifted}:{beyond})"
 
     return write
 
@@ -499,7 +499,7 @@ def _bitcast(lowering: Lowering, op: Op) -> Sequence[Value]:
     if source == target:
         return op.inputs
     if (source, target) == ("float64", "int64"):
-        return [DoubleBits(op.inputs[0])]
+        return [DoubleBits(op.inputs[0], op.refuse("the bits of a float64"))]
     if BITS.get(source, 32) != 32 or BITS.get(target, 32) != 32 or "64" in source + target:
         raise op.refuse(f"from {source} to {target}; only 32-bit types are exact")
     writer = Writer(lowering, op, target)

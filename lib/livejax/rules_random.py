@@ -62,7 +62,7 @@ def _random_bits(lowering: Lowering, op: Op) -> Sequence[Value]:
     width = op.params["bit_width"]
     high, low = hashed(lowering, op, op.inputs[0], shape)
     if width == 64:
-        return [Bits64(high, low)]
+        return [Bits64(high, low, op.refuse(WIDE))]
     mixed = lowering.do("xor", [high, low], op.out.shape, "uint32")
     if width == 32:
         return [mixed]
@@ -138,6 +138,7 @@ def _threefry(lowering: Lowering, op: Op) -> Sequence[Value]:
     return [word(0), word(1)]
 
 
+WIDE = "64 random bits do not fit a number; draw with dtype=jnp.float32 or jnp.int32"
 ONE = 0x3FF << 52
 """The bits of 1.0, to which a draw's 52 random bits are added as the mantissa."""
 
@@ -166,7 +167,7 @@ def _wide_random(lowering: Lowering, op: Op) -> Sequence[Value]:
 
         return [lowering.compute(op.out.shape, "uint64", [*value.words, divisor], rest)]
     if isinstance(value, TopBits) and op.name == "or" and constant == ONE:
-        return [Mantissa(value)]
+        return [Mantissa(value, op.refuse(WIDE))]
     if isinstance(value, Mantissa) and op.name == "bitcast_convert_type":
         bits = value.bits
 
@@ -174,4 +175,4 @@ def _wide_random(lowering: Lowering, op: Op) -> Sequence[Value]:
             return f"(1+{bits.at(index, site)}*{2.0**-52!r})"
 
         return [lowering.compute(op.out.shape, "float64", [bits], one_to_two)]
-    raise op.refuse("64 random bits; draw with dtype=jnp.float32 or jnp.int32")
+    raise op.refuse(WIDE)

@@ -80,11 +80,11 @@ def trace(fn: Callable, example_args: Sequence[Any]) -> Traced:
     ]
     paths, _ = jax.tree_util.tree_flatten_with_path(shapes)
     outputs = [
-        ArraySpec(leaf_name(path, None), v.aval.shape, dtype_name(v.aval, name))
+        ArraySpec(leaf_name(path, None), v.aval.shape, str(v.aval.dtype))
         for (path, _), v in zip(paths, jaxpr.outvars, strict=True)
     ]
     for spec in (*inputs, *outputs):
-        if spec.dtype == "key":
+        if spec.dtype.startswith("key"):
             raise UnsupportedPrimitive(
                 f"{name}: {spec.name} is a random key; pass or return its seed or "
                 "jax.random.key_data of it instead"

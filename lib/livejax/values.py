@@ -14,6 +14,7 @@ import numpy as np
 
 from .index import Index, Ix, Var, flatten, strides, unflatten
 from .program import Assign, For, Group, Guard, Let, Place, Program, Statement
+from .trace import UnsupportedPrimitive
 
 
 class CannotJoin(Exception):
@@ -142,6 +143,7 @@ class Const(Value):
         """A literal where the index is known or all elements are the same."""
         if self.size == 0:
             return "0"  # in a loop that never runs
+        self.check()
         if all(i.is_const for i in index):
             return literal(self.array[tuple(i.const for i in index)])
         if self.uniform:
@@ -152,8 +154,17 @@ class Const(Value):
         """A read of the table of constants."""
         return f"h[{(flat + self.program.table(self.array)).js()}]"
 
+    def check(self) -> None:
+        """Refuses integers that a float64 cannot hold."""
+        if self.dtype in ("int64", "uint64") and any(int(float(n)) != n for n in self.array.flat):
+            raise UnsupportedPrimitive(
+                f"livejax cannot translate a constant of dtype {self.dtype}: JavaScript holds "
+                f"integers exactly up to 2^53 only ({self.array.flat[0]}, ...)"
+            )
+
     def memory(self) -> Memory:
         """The constants as an array in memory."""
+        self.check()
         return Memory(self.shape, self.dtype, Ix(self.program.table(self.array)))
 
 
@@ -346,11 +357,23 @@ class Keys(Value):
         self.words = (high, low)
 
 
-class Bits64(Value):
+class Wide(Value):
+    """64-bit integers that are no JavaScript numbers; a few operations know what to do with them."""
+
+    def __init__(self, shape: Sequence[int], dtype: str, refusal: UnsupportedPrimitive):
+        super().__init__(shape, dtype)
+        self.refusal = refusal
+
+    def at(self, index: Index, site: Site) -> str:
+        """Not to be had."""
+        raise self.refusal
+
+
+class Bits64(Wide):
     """64 random bits an element: the high and the low word, as two arrays."""
 
-    def __init__(self, high: Value, low: Value):
-        super().__init__(high.shape, "uint64")
+    def __init__(self, high: Value, low: Value, refusal: UnsupportedPrimitive):
+        super().__init__(high.shape, "uint64", refusal)
         self.words = (high, low)
 
 
@@ -358,19 +381,19 @@ class TopBits(View):
     """The top 52 of 64 random bits: integers below 2^52, so exact."""
 
 
-class Mantissa(Value):
+class Mantissa(Wide):
     """The bits of a float64 in [1, 2), of which `bits` holds the 52 lowest."""
 
-    def __init__(self, bits: Value):
-        super().__init__(bits.shape, "uint64")
+    def __init__(self, bits: Value, refusal: UnsupportedPrimitive):
+        super().__init__(bits.shape, "uint64", refusal)
         self.bits = bits
 
 
-class DoubleBits(Value):
+class DoubleBits(Wide):
     """The bits of float64 numbers, as a 64-bit integer; only its sign can be used."""
 
-    def __init__(self, value: Value):
-        super().__init__(value.shape, "int64")
+    def __init__(self, value: Value, refusal: UnsupportedPrimitive):
+        super().__init__(value.shape, "int64", refusal)
         self.value = value
 
 

@@ -8,7 +8,7 @@ function flush32(x) {
 
 // A 64-bit integer that a float64 holds exactly; -0 becomes 0.
 function int53(x) {
-  if (x > 9007199254740992 || x < -9007199254740992) {
+  if (x >= 9007199254740992 || x <= -9007199254740992) {
     throw new RangeError("a 64-bit integer left the range that JavaScript holds exactly (2^53)");
   }
   return x + 0;
@@ -16,8 +16,8 @@ function int53(x) {
 
 // The same for an unsigned one.
 function uint53(x) {
-  if (x > 9007199254740992 || x < 0) {
-    throw new RangeError("an unsigned 64-bit integer left the range [0, 2^53]");
+  if (x >= 9007199254740992 || x < 0) {
+    throw new RangeError("an unsigned 64-bit integer left the range below 2^53");
   }
   return x + 0;
 }
