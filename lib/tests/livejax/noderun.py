@@ -32,7 +32,8 @@ def as_float64(leaf) -> np.ndarray:
     """The numbers of one leaf as JavaScript holds them; random keys as their words."""
     if hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
-    return np.asarray(leaf).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signaling NaN
+        return np.asarray(leaf).astype(np.float64)
 
 
 class Node:
