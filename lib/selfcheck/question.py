@@ -2,13 +2,13 @@
 
 import operator
 from collections.abc import Sequence
-from html import escape
 from importlib.resources import files
 from typing import Any
 
 import traitlets
 
 from pagewidget import PageWidget
+from selfcheck.markup import form_html
 from selfcheck.verdict import Feedback, verdict
 
 
@@ -40,7 +40,7 @@ class Question(PageWidget):
     def __init__(self, question: dict[str, Any], listed: Sequence[str | int]) -> None:
         """Wrap the checked dictionary `question`."""
         self.listed = tuple(listed)
-        super().__init__(question=question, _html=_without_scripts(question))
+        super().__init__(question=question, _html=form_html(question))
 
     def check(self, value: Any) -> Feedback:
         """The reply to `value`, word for word the one that the page gives.
@@ -64,17 +64,3 @@ class Question(PageWidget):
         if not 0 <= index < count:
             raise ValueError(f"value is {index}; allowed are the options 0 to {count - 1}")
         return index
-
-
-def _without_scripts(question: dict[str, Any]) -> str:
-    """What a reader without scripts sees: the question, and where its answer is."""
-    options = "".join(f"<li>{escape(text)}</li>" for text in question.get("options", ()))
-    where = (
-        "Make your prediction, then read on."
-        if question["kind"] == "predict"
-        else "With scripts on, the page checks your answer; the solution is below."
-    )
-    return (
-        f'<div class="selfcheck"><p>{escape(question["prompt"])}</p>'
-        f"{f'<ol>{options}</ol>' if options else ''}<p>{where}</p></div>"
-    )

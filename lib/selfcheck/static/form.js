@@ -1,16 +1,18 @@
-// The form that asks. A right answer is remembered in this browser, and nowhere else.
+// Brings a question's form to life. A right answer is remembered in this browser, and nowhere else.
 
-let forms = 0; // makes ids unique when one question is shown twice, as Lab can do
+const ICONS = { note: "→", right: "✓", wrong: "✗" };
+let forms = 0;
 
 function render({ model, el }) {
+  if (!el.querySelector("form")) el.innerHTML = model.get("_html");
+  const form = el.querySelector("form");
   const question = model.get("question");
-  const form = make("form", "selfcheck", { noValidate: true });
-  form.dataset.question = question.id;
   const key = `selfcheck:${location.pathname}#${question.id}`;
-  const id = `${question.id}-answer-${(forms += 1)}`;
-  const field = question.options ? optionsField(question, id) : textField(question, id);
-  const reply = make("p", "selfcheck-reply", { id: `${id}-reply` });
-  reply.setAttribute("role", "status"); // a polite live region
+  const field = question.options ? optionsField(form) : textField(form);
+  const reply = form.querySelector(".selfcheck-reply"); // a polite live region
+  makeIdsUnique(form);
+  reply.replaceChildren();
+  for (const control of form.elements) control.disabled = false;
 
   function answer(typed) {
     const { right, text } = verdict(question, typed);
@@ -21,12 +23,11 @@ function render({ model, el }) {
     model.save_changes();
   }
 
-  field.row.append(...buttons(question, () => answer(null)));
-  form.append(...field.parts, reply);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     answer(field.read());
   });
+  form.querySelector(".selfcheck-skip")?.addEventListener("click", () => answer(null));
   form.addEventListener("input", () => {
     // A verdict must not stand beside an answer that it does not judge.
     showReply(reply, null, "");
@@ -34,24 +35,23 @@ function render({ model, el }) {
   });
   // Lab has keyboard shortcuts on single letters.
   form.addEventListener("keydown", (event) => event.stopPropagation());
-  el.replaceChildren(form);
   restore(question, key, field, reply);
 }
 
-function textField(question, id) {
-  const label = make("label", "selfcheck-prompt", { htmlFor: id, textContent: question.prompt });
-  const input = make("input", "selfcheck-input", {
-    id, type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: false,
-    maxLength: MAX_LENGTH,
-  });
-  input.setAttribute("aria-describedby", `${id}-help ${id}-reply`);
-  const row = make("span", "selfcheck-row");
-  row.append(input);
-  if (question.unit) row.append(make("span", "selfcheck-unit", { textContent: question.unit }));
-  const help = make("span", "selfcheck-help", { id: `${id}-help`, textContent: question.help });
+// Lab can show one question twice.
+function makeIdsUnique(form) {
+  forms += 1;
+  for (const element of form.querySelectorAll("[id], [for], [aria-describedby]")) {
+    for (const name of ["id", "for", "aria-describedby"]) {
+      const ids = element.getAttribute(name);
+      if (ids) element.setAttribute(name, ids.split(" ").map((id) => `${id}-${forms}`).join(" "));
+    }
+  }
+}
+
+function textField(form) {
+  const input = form.querySelector(".selfcheck-input");
   return {
-    parts: [label, row, help],
-    row, // where the buttons go
     read: () => input.value,
     write: (typed) => {
       input.value = typed;
@@ -63,21 +63,9 @@ function textField(question, id) {
   };
 }
 
-function optionsField(question, id) {
-  const fieldset = make("fieldset", "selfcheck-options");
-  fieldset.setAttribute("aria-describedby", `${id}-reply`);
-  fieldset.append(make("legend", "selfcheck-prompt", { textContent: question.prompt }));
-  const radios = question.options.map((text, k) => {
-    const radio = make("input", "", { type: "radio", name: id, value: String(k) });
-    const label = make("label", "selfcheck-option");
-    label.append(radio, make("span", "", { textContent: text }));
-    fieldset.append(label);
-    return radio;
-  });
-  const row = make("span", "selfcheck-row");
+function optionsField(form) {
+  const radios = [...form.querySelectorAll("[type=radio]")];
   return {
-    parts: [fieldset, row],
-    row,
     read: () => {
       const picked = radios.findIndex((radio) => radio.checked);
       return picked < 0 ? null : picked;
@@ -89,23 +77,17 @@ function optionsField(question, id) {
   };
 }
 
-function buttons(question, skip) {
-  const predicting = question.kind === "predict";
-  const submit = make("button", "selfcheck-submit", {
-    type: "submit", textContent: predicting ? "This is my prediction" : "Check",
-  });
-  if (!predicting) return [submit];
-  const pass = make("button", "selfcheck-skip", { type: "button", textContent: "Skip" });
-  pass.addEventListener("click", skip);
-  return [submit, pass];
-}
-
 function showReply(reply, right, text) {
   const state = right === null ? "note" : right ? "right" : "wrong";
   reply.dataset.state = text ? state : "";
-  const icon = make("span", "selfcheck-icon", { textContent: { note: "→", right: "✓", wrong: "✗" }[state] });
+  const [icon, words] = [ICONS[state], text].map((part) => {
+    const span = document.createElement("span");
+    span.textContent = part;
+    return span;
+  });
+  icon.className = "selfcheck-icon";
   icon.setAttribute("aria-hidden", "true"); // the text says it in words
-  reply.replaceChildren(...(text ? [icon, make("span", "", { textContent: text })] : []));
+  reply.replaceChildren(...(text ? [icon, words] : []));
 }
 
 function remember(key, typed) {
@@ -128,12 +110,6 @@ function restore(question, key, field, reply) {
   } catch {
     // No storage, or something else under this key: the form starts empty.
   }
-}
-
-function make(tag, className, properties = {}) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  return Object.assign(element, properties);
 }
 
 export default { render };

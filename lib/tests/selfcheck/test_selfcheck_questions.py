@@ -166,8 +166,9 @@ def test_without_scripts_the_question_can_be_read():
         "ex-a", (("a < b", "No."), ("a > b", "Yes.")), 1, prompt="Is <it>?"
     )._html
     assert "Is &lt;it&gt;?" in html
-    assert "<li>a &lt; b</li>" in html
-    assert "solution" in html
+    assert "<span>a &lt; b</span>" in html
+    assert "<noscript>With scripts on, the page checks your answer; the solution is below." in html
+    assert html.count("disabled") == html.count("<input") + html.count("<button")
 
 
 def test_the_notebook_bundle_holds_the_page_and_the_widget():
