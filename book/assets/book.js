@@ -52,7 +52,10 @@
     box.setAttribute("aria-label", `${names[kind] ?? "Table"}, scrolls sideways`);
   }
   const watcher = new ResizeObserver((entries) => entries.forEach((entry) => reachable(entry.target)));
-  for (const box of document.querySelectorAll(".scroll-x, .highlight pre")) watcher.observe(box);
+  const boxes = document.querySelectorAll(".scroll-x, .highlight pre");
+  boxes.forEach((box) => watcher.observe(box));
+  // A font that arrives late widens what is in a box, not the box.
+  document.fonts.addEventListener("loadingdone", () => boxes.forEach(reachable));
 
   // On paper, hints and solutions are open.
   let closed = [];
