@@ -15,8 +15,8 @@ SCRIPT = Path(__file__).with_name("contrast.js")
 def violations(page: Page) -> list[str]:
     """One line for each element that breaks a rule, with everything foldable unfolded.
 
-    Rules: axe's for `TAGS`, on the whole document. Text whose contrast axe cannot decide, and all
-    text in SVG, is measured against the pixels behind it (see `contrast.js`).
+    Rules: axe's for `TAGS`, on the whole document. Where axe cannot decide on a contrast, and
+    for all text in SVG, it is measured against the pixels behind it (see `contrast.js`).
     """
     page.evaluate("() => document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     page.evaluate(AXE.read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def _brief(node: dict) -> str:
 
 
 def low_contrast(page: Page, selectors: list[str]) -> list[str]:
-    """One line for each text among `selectors`, or in SVG, whose contrast is too low.
+    """One line for each text measured, among `selectors` or in SVG, whose contrast is too low.
 
     The page is photographed with its text made transparent. A text's contrast is the lowest ratio
     of its own color to any color behind it that covers more than a hundredth of its box.

@@ -6,13 +6,21 @@ window.contrast = (() => {
   let done = 0;
   let style = null;
 
-  // The texts to measure: those that axe could not decide, and every visible text in SVG.
+  // The texts to measure: every visible one in SVG, and of those that axe could not decide the first
+  // three of each combination of own color and nearest background (a formula has hundreds alike).
   function collect(selectors) {
-    const found = new Set(selectors.map((selector) => document.querySelector(selector)));
-    for (const text of document.querySelectorAll("svg text")) found.add(text);
-    waiting = [...found].filter((element) => element && visible(element));
-    // Foreground colors are read before the text is made transparent.
-    waiting = waiting.map((element) => ({ element, ...appearance(element) }));
+    const undecided = selectors.map((selector) => document.querySelector(selector));
+    const texts = [...new Set([...document.querySelectorAll("svg text"), ...undecided])]
+      .filter((element) => element && visible(element))
+      // Colors are read before the text is made transparent.
+      .map((element) => ({ element, ...appearance(element) }));
+    const alike = new Map();
+    waiting = texts.filter(({ element, color, alpha, needed }) => {
+      if (element instanceof SVGElement) return true;
+      const key = [color, alpha, needed, background(element)].join();
+      alike.set(key, (alike.get(key) ?? 0) + 1);
+      return alike.get(key) <= 3;
+    });
     style = document.createElement("style");
     style.textContent = `* { color: transparent !important; text-shadow: none !important;
       -webkit-text-fill-color: transparent !important; transition: none !important;
@@ -21,6 +29,15 @@ window.contrast = (() => {
     document.head.append(style);
     done = 0;
     return waiting.length;
+  }
+
+  function background(element) {
+    for (let node = element; node; node = node.parentElement) {
+      const { backgroundColor, backgroundImage } = getComputedStyle(node);
+      if (backgroundImage !== "none") return `${node.className} ${backgroundImage}`;
+      if (numbers(backgroundColor)[3] > 0) return backgroundColor;
+    }
+    return "";
   }
 
   function visible(element) {

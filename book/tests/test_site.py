@@ -67,7 +67,29 @@ def test_axe_finds_nothing_on_the_search_page(browser, site, scheme, path):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_weight_and_layout_jumps(browser, site, name, record_property):
+def test_weight(browser, site, name):
+    """Compressed bytes while no widget has come near the viewport, and after reading it all."""
+    for limit, scroll in ((BEFORE_SCROLL, False), (AFTER_SCROLL, True)):
+        tab = Tab(browser)
+        if not scroll:
+            # The front page's figure is in view at once; here nothing ever comes near.
+            tab.page.add_init_script(
+                "IntersectionObserver = class { observe() {} unobserve() {} disconnect() {} };"
+            )
+        tab.open(f"{site}{name}.html")
+        if scroll:
+            tab.mount()
+        sizes = {url: gzipped_size(url, site) for url in dict.fromkeys(tab.requests)}
+        total = sum(sizes.values())
+        when = "after all figures are loaded" if scroll else "before the first figure is near"
+        table = "\n".join(f"{size:9} {url}" for url, size in sizes.items())
+        print(f"{name}: {total / 1e3:.0f} kB {when}")
+        assert total <= limit, f"{name}: {total} bytes {when}:\n{table}"
+        tab.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_jumps_while_the_page_is_read(browser, site, name):
     tab = Tab(browser)
     tab.page.add_init_script(
         """window.shifts = [];
@@ -77,19 +99,8 @@ def test_weight_and_layout_jumps(browser, site, name, record_property):
           ]);
         }).observe({ type: "layout-shift", buffered: true });"""
     )
-
-    def weight():
-        sizes = {url: gzipped_size(url, site) for url in dict.fromkeys(tab.requests)}
-        table = "\n".join(f"{size:9} {url}" for url, size in sizes.items())
-        return sum(sizes.values()), f"{name}:\n{table}"
-
     tab.open(f"{site}{name}.html")
-    before, table = weight()
-    assert before <= BEFORE_SCROLL, f"{before} bytes before scrolling; {table}"
     tab.mount()
-    after, table = weight()
-    assert after <= AFTER_SCROLL, f"{after} bytes after scrolling; {table}"
-    print(f"{name}: {before / 1e3:.0f} kB before scrolling, {after / 1e3:.0f} kB after")
     shifts = tab.page.evaluate("() => window.shifts")
     assert sum(value for value, _ in shifts) < 0.02, f"{name}: the layout jumps: {shifts}"
     tab.close()
