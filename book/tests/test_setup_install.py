@@ -47,20 +47,18 @@ def test_post_build_makes_text_notebooks_open_as_notebooks(tmp_path):
     assert "markdown: Jupytext Notebook" in done.stdout
 
 
-def test_the_packages_carry_their_scripts_and_results(tmp_path):
+def test_the_packages_carry_their_scripts_and_results(checkout, tmp_path):
     """What `pip install git+...` gets, in Colab: every file of lib/, not the Python alone."""
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
-    subprocess.run(
-        [*command, "--no-build-isolation", "--wheel-dir", tmp_path, ROOT], check=True, cwd=tmp_path
-    )
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "--wheel-dir", tmp_path, checkout], check=True, cwd=tmp_path)
     [wheel] = tmp_path.glob("*.whl")
     packed = set(zipfile.ZipFile(wheel).namelist())
-    packages = ("metagrad", "livejax", "pagewidget", "selfcheck", "experiments")
+    lib = checkout / "lib"
     files = {
-        str(path.relative_to(ROOT / "lib"))
-        for name in packages
-        for path in (ROOT / "lib" / name).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        str(path.relative_to(lib))
+        for name in ("metagrad", "livejax", "pagewidget", "selfcheck", "experiments")
+        for path in (lib / name).rglob("*")
+        if path.is_file()
     }
     assert files - packed == set()
 
