@@ -92,18 +92,17 @@ class Printer:
 
     def simplify(self, statements: Sequence[Statement]) -> list[Statement]:
         """The statements without unused names, and with names used once written out."""
-        here = Counter(n for s in statements for t in texts(s) for n in NAME.findall(t))
+        live = [s for s in statements if not isinstance(s, Let) or s.mutable or self.uses[s.name]]
+        here = Counter(n for s in live for t in texts(s) for n in NAME.findall(t))
         pending: dict[str, str] = {}
         out: list[Statement] = []
 
         def put(text: str) -> str:
             return NAME.sub(lambda m: pending.pop(m[0], m[0]), text)
 
-        for statement in statements:
+        for statement in live:
             match statement:
                 case Let(name, value, mutable, keep):
-                    if not mutable and not self.uses[name]:
-                        continue
                     value = put(value)
                     once = not (mutable or keep) and self.uses[name] == 1 and here[name] == 1
                     fixed = not self.changing & set(NAME.findall(value))
