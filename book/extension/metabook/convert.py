@@ -161,7 +161,7 @@ def find_labels(text: str, chapter: int | None) -> dict[str, str]:
 class Writer:
     """Writes plain Markdown in place of MyST."""
 
-    def __init__(  # noqa: D107
+    def __init__(
         self,
         labels: Mapping[str, str],
         citations: Mapping[str, str],

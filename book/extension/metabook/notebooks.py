@@ -176,7 +176,8 @@ def convert_file(root: Path, path: str, executed: Path | None = None) -> nbforma
     for page in [*(root / "book").glob("*.md"), *(root / "notebooks").glob("*.md")]:
         text = page.read_text(encoding="utf-8")
         labels |= find_labels(text, numbers.get(page.relative_to(root).as_posix()))
-        labels |= {page.stem: title for title in re.findall(r"^# (.*)$", text, re.MULTILINE)[:1]}
+        heading = re.search(r"^# (.*)$", text, flags=re.MULTILINE)
+        labels[page.stem] = heading.group(1) if heading else page.stem
     citations, references = read_references(root / "book" / "references.bib")
     return to_ipynb(
         (root / path).read_text(encoding="utf-8"),
