@@ -68,7 +68,8 @@ $$
         "**Exercise 3.1 (Count).** *Warm-up, 5 minutes. Goal: count*\n\nHow many?\n\n"
         "<details>\n<summary>Hint 1</summary>\n\nFingers.\n\n</details>\n\n"
         "<details>\n<summary>Hint 2</summary>\n\nToes.\n\n</details>\n\n"
-        "<details>\n<summary>Solution</summary>\n\nTwenty, as `:::` shows.\n\n$$\n20\n$$\n\n</details>"
+        "<details>\n<summary>Solution</summary>\n\nTwenty, as `:::` shows.\n\n"
+        "$$\n20\n$$\n\n</details>"
     )
 
 

@@ -115,7 +115,7 @@ def addressed(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def colab_files(tmp_path_factory):
-    """The names of the files on the branch that Colab opens, written by the command that does so."""
+    """The names of the files on the branch for Colab, as the command for it writes them."""
     root = tmp_path_factory.mktemp("colab")
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
     shutil.copytree(ROOT / "book", root / "book", ignore=shutil.ignore_patterns("tests"))

@@ -47,8 +47,10 @@ notebooks/momentum
 """
 
 CHAPTERS = """
-- {number: 1, slug: start, title: A start, about: To begin., minutes: 5, needs: [], leads_to: [2]}
-- {number: 2, slug: momentum, title: Momentum, about: It *moves*., minutes: 9, needs: [1, "$x$"], leads_to: []}
+- {number: 1, slug: start, title: A start, about: To begin.,
+   minutes: 5, needs: [], leads_to: [2]}
+- {number: 2, slug: momentum, title: Momentum, about: It *moves*.,
+   minutes: 9, needs: [1, "$x$"], leads_to: []}
 """
 
 STATEMENTS = """
@@ -102,7 +104,8 @@ By [](#eq-xy).
 
 FIGURE = """
 ```{{raw}} html
-<div class="pagewidget" data-page-widget="livejax-figure"><figure class="livejax" id="fig-demo-{number}">
+<div class="pagewidget" data-page-widget="livejax-figure">
+<figure class="livejax" id="fig-demo-{number}">
 <figcaption><span class="livejax-number"></span> A caption.</figcaption></figure></div>
 ```
 """
