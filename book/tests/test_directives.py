@@ -131,7 +131,7 @@ BREAKS = {
         (":test: lib/tests/test_ledger.py::TestSpeed::test_speed\n", ""),
         "is measured, but names no test",
     ),
-    "a proposition is only measured": ((":status: ours", ":status: measured"), "cannot have status"),
+    "a proposition is only measured": ((":status: ours", ":status: measured"), "cannot have"),
     "a kind is unknown": ((":kind: fact", ":kind: rumor"), "rumor"),
     "a status is unknown": ((":status: ours", ":status: hearsay"), "hearsay"),
     "an id is missing": ((":id: fact-speed\n", ""), "missing :id:"),
