@@ -21,10 +21,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import plotly.graph_objects as go
-from pagewidget import write_page
 from playwright.sync_api import Page, sync_playwright
 
 import livejax
+from pagewidget import write_page
 
 ROOT = Path(__file__).parents[2]
 PLOTLY = ROOT / "node_modules" / "plotly.js-cartesian-dist-min" / "plotly-cartesian.min.js"

@@ -12,10 +12,10 @@ import numpy as np
 import plotly.graph_objects as go
 import traitlets
 
+from livejax.compiler import compile
 from livejax.controls import Control
 from livejax.divergence import bar_sentence, exit_sentence, find_exit
 from livejax.format import check_spec, format_number, with_unit
-from livejax.compiler import compile
 from livejax.markup import figure_html
 from livejax.palette import DARK, LIGHT
 from livejax.plotly_source import send_plotly

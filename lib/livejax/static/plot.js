@@ -236,9 +236,11 @@ function pageLayout(template, spec, theme, node, outputs) {
     const quiet = {
       gridcolor: theme.grid, linecolor: theme.grid, tickcolor: theme.grid, zerolinecolor: theme.grid,
       zeroline: false, showline: key[0] === "x", ticks: key[0] === "x" ? "outside" : "", ticklen: 4,
-      exponentformat: "power", automargin: false, nticks: narrow ? 5 : 8,
+      exponentformat: "power", automargin: hasWords(spec, key), nticks: narrow ? 5 : 8,
     };
-    layout[key] = { ...quiet, ...logTicks(layout[key], quiet.nticks), ...layout[key] };
+    const ticks = logTicks(layout[key], quiet.nticks);
+    if (ticks.tickvals) delete layout[key].dtick;
+    layout[key] = { ...quiet, ...ticks, ...layout[key] };
     const title = spec.titles[key];
     if (title && key[0] === "x") layout[key].title = { text: title, standoff: 8, font: { size, color: theme.text } };
   }
@@ -253,13 +255,19 @@ function pageLayout(template, spec, theme, node, outputs) {
   return layout;
 }
 
+// Names of categories may need more room than the margin; numbers never do.
+function hasWords(spec, key) {
+  return spec.data.some((trace) => axisKey(trace[`${key[0]}axis`] ?? key[0]) === key
+    && typeof trace[key[0]]?.[0] === "string");
+}
+
 // Plotly prints powers of ten larger than other numbers; these are set in one size.
 function logTicks(axis, most) {
-  if (axis.type !== "log" || axis.tickvals || axis.dtick || !axis.range) return {};
+  if (axis.type !== "log" || axis.tickvals || !axis.range) return {};
   const [low, high] = axisEnds(axis);
   const [first, last] = [Math.ceil(low - 1e-9), Math.floor(high + 1e-9)];
   if (last - first < 1) return {};
-  const step = Math.ceil((last - first) / most);
+  const step = Math.max(Math.ceil((last - first) / most), Math.round(axis.dtick ?? 1));
   const powers = [];
   for (let power = first; power <= last; power += 1) if (power % step === 0) powers.push(power);
   const small = first >= -2 && last <= 3;

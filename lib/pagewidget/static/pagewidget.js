@@ -10,6 +10,7 @@
   const folder = new URL(".", document.currentScript.src);
   const scripts = new Map(); // file name -> promise
   const modules = new Map(); // page name -> { render }
+  const mounts = new Map(); // element -> promise
 
   function script(name) {
     if (!scripts.has(name)) {
@@ -64,8 +65,12 @@
     }
   }
 
-  async function mount(root) {
-    if (root.dataset.mounted) return;
+  function mount(root) {
+    if (!mounts.has(root)) mounts.set(root, start(root));
+    return mounts.get(root);
+  }
+
+  async function start(root) {
     root.dataset.mounted = "loading";
     const name = root.dataset.pageWidget;
     const view = root.querySelector(":scope > .pagewidget-view");
@@ -93,7 +98,7 @@
     document.getElementById(decodeURIComponent(id))?.scrollIntoView();
   }
 
-  function start() {
+  function watchPage() {
     const roots = [...document.querySelectorAll("[data-page-widget]")];
     const observer = new IntersectionObserver((entries) => {
       for (const entry of entries) {
@@ -112,6 +117,6 @@
     define: (name, module) => modules.set(name, module),
     mountAll: () => Promise.all([...document.querySelectorAll("[data-page-widget]")].map(mount)),
   };
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
-  else start();
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", watchPage);
+  else watchPage();
 })();

@@ -5,6 +5,7 @@ import math
 import subprocess
 
 from noderun import node_path
+
 from pagewidget.assets import static_text
 
 # JSON has no word for NaN and the infinities: they travel as {"float": "NaN"}.

@@ -2,10 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-import livejax
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+
+import livejax
 
 STEPS = 40
 TEXTS = {"title": "Two runs", "caption": "Loss against step.", "takeaway": "Momentum helps."}

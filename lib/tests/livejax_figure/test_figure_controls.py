@@ -7,6 +7,7 @@ import pytest
 from figure_node import in_node
 from hypothesis import given
 from hypothesis import strategies as st
+
 from livejax import Choice, Integer, Point, Slider, Switch
 from livejax.controls import tidy_step
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from figure_node import in_node
+
 from livejax.divergence import bar_sentence, exit_sentence, find_exit, positions
 
 FILES = ["format.js", "divergence.js"]

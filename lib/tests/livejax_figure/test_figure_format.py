@@ -6,6 +6,7 @@ import struct
 
 import pytest
 from figure_node import in_node
+
 from livejax.format import check_spec, format_number
 
 SPECS = [

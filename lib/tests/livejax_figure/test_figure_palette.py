@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+
 from livejax.palette import DARK, LIGHT
 from pagewidget.assets import static_text
 

@@ -5,14 +5,15 @@ import re
 from html.parser import HTMLParser
 
 import jax.numpy as jnp
-import livejax
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 import traitlets
 from figure_node import in_node
-from livejax.table import build_table, thin
 from sample_figures import DESCENT_CONTROLS, descent, lines, plane
+
+import livejax
+from livejax.table import build_table, thin
 
 FIGURES = {"lines": lines, "plane": plane}
 
