@@ -57,13 +57,19 @@
   // A font that arrives late widens what is in a box, not the box.
   document.fonts.addEventListener("loadingdone", () => boxes.forEach(reachable));
 
-  // On paper, hints and solutions are open.
+  // On paper, hints and solutions are open and colors are light.
   let closed = [];
+  let theme;
   addEventListener("beforeprint", () => {
     closed = [...document.querySelectorAll("details:not([open])")];
     for (const fold of closed) fold.open = true;
+    theme = root.dataset.theme;
+    show("light");
   });
-  addEventListener("afterprint", () => { for (const fold of closed) fold.open = false; });
+  addEventListener("afterprint", () => {
+    for (const fold of closed) fold.open = false;
+    show(theme);
+  });
 
   // A link to something inside a closed fold opens the fold.
   function reveal() {
