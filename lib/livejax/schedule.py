@@ -38,6 +38,11 @@ SMALL = 8
 """Arrays of at most this many elements are written out element by element."""
 
 
+def deepest(places: set[Place], default: Block) -> Block:
+    """The innermost of the blocks, which all lie inside one another."""
+    return max((block for block, _ in places), key=lambda block: block.depth, default=default)
+
+
 class Scheduler:
     """Adds computations to a program.
 
@@ -53,10 +58,11 @@ class Scheduler:
     def home(self, sources: Sequence[Value], block: Block | None) -> Place:
         """The outermost block in which all sources are there, and after which of its statements."""
         places: set[Place] = set().union(*(s.places() for s in sources))
-        deepest = max((b for b, _ in places), key=lambda b: b.depth, default=self.program.static)
+        innermost = deepest(places, self.program.static)
+        assert innermost.encloses(self.block), "a value is used outside of its block"
         if block is None:
             block = self.block
-            while block is not deepest and not block.is_branch and block.parent is not None:
+            while block is not innermost and not block.is_branch and block.parent is not None:
                 block = block.parent
         last = max((p for b, p in places if b is block), default=-1)
         return block, max(last, block.barrier)
@@ -170,7 +176,8 @@ class Scheduler:
     def remember(self, value: Value) -> None:
         """Stores a view to memory, from where it is read from now on."""
         target = self.new_memory(value.shape, value.dtype)
-        home, _ = self.home([value], None)
+        # Not in a branch that happens to ask first: others may read the copy too.
+        home = deepest(value.places(), self.program.static)
         if isinstance(value, Joined):
             after = -1
             for part, start, step in value.parts:
