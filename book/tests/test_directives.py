@@ -196,3 +196,15 @@ def test_a_cell_that_raises_fails_the_build(tmp_path):
 def test_a_broken_list_of_chapters_is_refused(text, message, tmp_path):
     with pytest.raises(Exception, match=message):
         build(tmp_path, {"book/chapters.yml": text})
+
+
+def test_hidden_code_is_folded_under_a_word(tmp_path):
+    cell = "```{code-cell} ipython3\n:tags: [hide-input]\n\n1 + 1\n```\n"
+    index = INDEX.replace("notebooks/momentum\n", "notebooks/momentum\nfolded\n")
+    header = tinybook.HEADER.replace("kernelspec:", "language_info:\n  name: python\nkernelspec:")
+    files = {"index.md": index, "folded.md": header + "# A page\n\n" + cell}
+    built = build(tmp_path, files, nb_code_prompt_show="{type}")
+    assert built.warnings == ""
+    fold = re.search(r"<details[^>]*>\s*<summary>(.*?)</summary>", built.page("folded"))
+    assert fold.group(1) == "Code"
+    assert "aria-label" not in fold.group(0)

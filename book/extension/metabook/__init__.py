@@ -5,6 +5,7 @@
 * `statements`: numbered statements with status badges, proofs, pitfalls
 * `exercises`: exercise cards with hints and solutions
 * `numbering`: numbers and cross-references for all of them, live figures included
+* `code`: folded code cells
 * `references`: the list of references
 * `checks`: what makes the build fail
 * `katex`: formulas, typeset while the book is built
@@ -23,6 +24,7 @@ def setup(app: Any) -> dict[str, Any]:
         boxes,
         chapters,
         checks,
+        code,
         exercises,
         katex,
         notebooks,
@@ -39,6 +41,7 @@ def setup(app: Any) -> dict[str, Any]:
         exercises,
         numbering,
         checks,
+        code,
         references,
         katex,
         assets,
