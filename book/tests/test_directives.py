@@ -177,6 +177,16 @@ def test_a_test_that_disappears_fails_the_next_build(tmp_path):
     assert "has no test test_ledger" in built.warnings
 
 
+def test_a_changed_number_changes_on_the_other_pages_too(tmp_path):
+    assert "Proposition 2.1" in build(tmp_path).page("index")
+    fact = (
+        ":::{statement}\n:kind: fact\n:id: fact-new\n:status: ours\nNew.\n:::\n\n:::{statement} The"
+    )
+    built = build(tmp_path, {"notebooks/momentum.md": CHAPTER.replace(":::{statement} The", fact)})
+    assert (built.status, built.warnings) == (0, "")
+    assert "Proposition 2.2" in built.page("index")
+
+
 def test_a_cell_that_raises_fails_the_build(tmp_path):
     cell = '```{code-cell} ipython3\nraise ValueError("broken on purpose")\n```\n'
     page = tinybook.HEADER + "# A page\n\n" + cell

@@ -86,5 +86,16 @@ def n_role(node: nodes.Node) -> str | None:
     return node.get("role") if isinstance(node, nodes.Element) else None
 
 
+def write_what_names_others(app: Sphinx, env: Any) -> list[str]:
+    """Write all pages again when a title or number has changed: any page may print it."""
+    labels = env.domains["std"].labels.items()
+    now = {name: label for name, (_, _, label) in labels}
+    now |= {docname: title.astext() for docname, title in env.titles.items()}
+    before = getattr(env, "metabook_names", now)
+    env.metabook_names = now
+    return [] if now == before else sorted(env.found_docs)
+
+
 def setup(app: Sphinx) -> None:
     app.add_transform(NumberEverything)
+    app.connect("env-updated", write_what_names_others)
