@@ -2,14 +2,12 @@
 
 import base64
 import re
-from pathlib import Path
 
-from browser import ROOT
+from browser import ROOT, define
 from playwright.sync_api import Page
 
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
-SCRIPT = Path(__file__).with_name("contrast.js")
 
 
 def violations(page: Page) -> list[str]:
@@ -50,7 +48,7 @@ def low_contrast(page: Page, selectors: list[str]) -> list[str]:
     The page is photographed with its text made transparent. A text's contrast is the lowest ratio
     of its own color to any color behind it that covers more than a hundredth of its box.
     """
-    page.evaluate(SCRIPT.read_text(encoding="utf-8"))
+    define(page, "contrast.js")
     found: list[str] = []
     total = page.evaluate("(selectors) => contrast.collect(selectors)", selectors)
     while page.evaluate("() => contrast.prepare()"):

@@ -159,6 +159,13 @@ class Tab:
         self.context.close()
 
 
+def define(page: Page, name: str) -> None:
+    """Run the script `name`, a file beside this one, in the page."""
+    script = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    # As a function body: what a bare script ends with, if it is a function, would be called.
+    page.evaluate(f"() => {{ {script} }}")
+
+
 def gzipped_size(url: str, base: str, folder: Path = HTML) -> int:
     """Bytes of what lies at `url` as a server that compresses would send it."""
     name = unquote(urlsplit(url).path).removeprefix(unquote(urlsplit(base).path))

@@ -3,18 +3,19 @@
 import base64
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import collect  # noqa: F401  (puts `compare` and `noderun` on the path)
 import jax
 import numpy as np
+from browser import define
 from compare import ROUNDINGS, SHIPPED, check_leaf, leaves_of, one_ulp_response
 from playwright.sync_api import Locator, Page
 
 from livejax import LiveFigure
 
-SCRIPT = Path(__file__).with_name("figures.js")
+SCRIPT = "figures.js"
 
 
 @dataclass
@@ -46,7 +47,7 @@ def live_traces(figure: LiveFigure) -> list[int]:
 
 def read(page: Page, figure: LiveFigure) -> Shown:
     """What `figure` shows once the draw that is under way is done and its summary has settled."""
-    page.evaluate(SCRIPT.read_text(encoding="utf-8"))
+    define(page, SCRIPT)
     raw = page.evaluate("([id, live]) => readFigure(id, live)", [figure.id, live_traces(figure)])
     outputs = {
         key: np.frombuffer(base64.b64decode(text), np.float64)
@@ -127,3 +128,17 @@ def check_outputs(figure: LiveFigure, shown: Shown) -> None:
         except AssertionError:
             response = response or one_ulp_response(evaluate, (values,))
             check_leaf(leaf, shown.outputs[key], SHIPPED, allowed=ROUNDINGS * response[index])
+
+
+def summary_of(figure: LiveFigure, shown: Shown) -> str:
+    """The summary that Python writes about the numbers that the browser computed.
+
+    Not about JAX's own: a figure whose point is a rounding error may print it.
+    """
+    like = figure.evaluate(**shown.state)
+    outputs = {
+        key: shown.outputs[key].reshape(value.shape).astype(value.dtype)
+        for key, value in like.items()
+    }
+    with patch.object(figure, "evaluate", lambda **state: outputs):
+        return figure.summary_text(**shown.state)

@@ -6,8 +6,8 @@ import re
 import pytest
 from browser import PHONE, Tab
 from collect import collect, page_names
-from compare import compare_function, random_states
-from figures import arguments, check_outputs, function_of, locate, moves, read
+from compare import compare_figure
+from figures import check_outputs, locate, moves, read, summary_of
 from noderun import Node
 
 PAGES = page_names()
@@ -74,7 +74,7 @@ def check_shown(figure, shown, where):
         check_outputs(figure, shown)
     except AssertionError as error:
         raise AssertionError(f"{where}: {error}") from None
-    assert shown.summary == figure.summary_text(**shown.state), where
+    assert shown.summary == summary_of(figure, shown), where
     assert shown.marks > 0, f"{where}: nothing of the moving traces lies in the plot"
     found = re.findall(r".*\b(?:NaN|undefined|Infinity|null)\b.*", shown.text)
     assert not found, f"{where}: shows {found}"
@@ -137,26 +137,16 @@ def points_of(figure):
 def test_functions_agree_with_jax_at_many_settings(name):
     with Node() as node:
         for figure in collect(name).figures.values():
-            states = random_states(figure.controls, SETTINGS, seed=1)
-            samples = [(as_arguments(figure, state),) for state in states]
-            report = compare_function(figure.compiled, function_of(figure), samples, node=node)
-            assert report.samples >= 200, figure.id
-            short = [key for key, rows in report.prefix.items() if rows < report.length[key]]
+            try:
+                report = compare_figure(figure, node=node, count=SETTINGS)
+            except AssertionError as error:
+                raise AssertionError(f"{name}, {figure.id}: {error}") from None
+            assert report.samples >= SETTINGS, figure.id
+            short = [key for key, rows in report.covered.items() if rows < report.length[key]]
             assert not short or "reproducible" in figure._html, (
-                f"{name}, {figure.id}: {short} cannot be reproduced to the last step; "
-                f"the caption or the note must say from which step on: {report.prefix}"
+                f"{name}, {figure.id}: {short} cannot be reproduced to the last step; the caption "
+                f"or the note must say from which step on: {report.covered}"
             )
-
-
-def as_arguments(figure, state):
-    """The arguments of a state of `random_states`, which counts a choice's options."""
-    keyed = {
-        key: list(figure.controls[key].options)[value]
-        if hasattr(figure.controls[key], "options")
-        else value
-        for key, value in state.items()
-    }
-    return arguments(figure, keyed)
 
 
 def test_without_scripts_each_figure_can_be_read(browser, site, name):
@@ -197,14 +187,8 @@ def test_the_address_carries_the_state(browser, site, tabs, name):
         assert page.evaluate("navigator.clipboard.readText()") == address, where
         other = Tab(browser)
         other.open(address)
-        in_view = other.page.evaluate(
-            """(id) => {
-              const box = document.getElementById(id).getBoundingClientRect();
-              return box.top < innerHeight && box.bottom > 0;
-            }""",
-            figure.id,
-        )
-        assert in_view, f"{where}: {address} does not show the figure"
+        top = other.page.locator(f"#{figure.id}").bounding_box()["y"]
+        assert 0 <= top < 400, f"{where}: {address} does not show the figure, but {top} px off"
         other.page.evaluate("() => pagewidget.mountAll()")
         assert read(other.page, figure).state == moved.state, f"{where}: {address}"
         assert other.problems == [], where
