@@ -95,7 +95,7 @@
   function followFragment() {
     const [id, state] = location.hash.slice(1).split("?");
     if (state === undefined) return;
-    document.getElementById(decodeURIComponent(id))?.scrollIntoView();
+    document.getElementById(decodeURIComponent(id))?.scrollIntoView({ behavior: "instant" });
   }
 
   function watchPage() {
