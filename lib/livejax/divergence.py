@@ -1,7 +1,7 @@
 """Where a curve leaves the plot for good. `static/divergence.js` is the same in JavaScript.
 
-A run that diverges must look like one: its curve is drawn to the edge of the plot, marked there, and
-a sentence says at which step. Axis ranges are fixed, so "outside" has a meaning.
+A run that diverges must look like one: its curve is drawn to the edge of the plot, marked there,
+and a sentence says at which step. Axis ranges are fixed, so "outside" has a meaning.
 """
 
 import re
@@ -48,8 +48,8 @@ def find_exit(
 ) -> Exit | None:
     """The first point from which on no point is inside, or None if the last one is.
 
-    A path (`is_path`) may leave through any edge. Of a function graph only the part above the x range
-    counts.
+    A path (`is_path`) may leave through any edge. Of a function graph only the part above the x
+    range counts.
     """
     good = inside(y, y_axis)
     x_good = inside(x, x_axis)
@@ -70,7 +70,10 @@ def sentence_start(name: str) -> str:
 
 
 def exit_sentence(name: str, found: Exit, x: np.ndarray, step: str | None) -> str:
-    """What the summary says about it. `step` names x where x is no count of steps; None for an index."""
+    """What the summary says about it.
+
+    `step` is "step" where x counts steps, another name of x, or None for the index of the point.
+    """
     if step is None:
         place = f"step {found.index}"
     elif step == "step":

@@ -14,14 +14,14 @@ import traitlets
 
 from livejax.compiler import compile
 from livejax.controls import Control
-from livejax.divergence import bar_sentence, exit_sentence, find_exit
+from livejax.follow import exit_sentences, followed
 from livejax.format import check_spec, format_number, with_unit
 from livejax.markup import figure_html
 from livejax.palette import DARK, LIGHT
 from livejax.plotly_source import send_plotly
 from livejax.summary import choose_case, fill_text, parse_summary
 from livejax.table import build_table, plan_tables
-from livejax.template import axis_key, check_fills, check_shapes, page_template
+from livejax.template import check_fills, check_shapes, page_template, panel_count
 from pagewidget import PageWidget
 from pagewidget.assets import static_text
 
@@ -65,16 +65,16 @@ class LiveFigure(PageWidget):
     work on it; setting a trait moves the control.
 
     Args:
-        fn: JAX function, called with one keyword argument per control. Returns a flat dict of arrays
-            with static shapes.
+        fn: JAX function, called with one keyword argument per control. Returns a flat dict of
+            arrays with static shapes.
         controls: argument name -> control, in display order.
         template: plotly figure; `fills` finds its traces by their names. Colors from
-            `livejax.palette` follow the theme. An axis without a range gets one that holds the data
-            of the default state.
-        fills: trace name -> {attribute: output key}. Attributes: x, y (1-d), z (2-d), count (how many
-            points of the trace to draw), visible, base, width, customdata, marker.color, marker.size,
-            error_x.array, error_y.array. A template x that is no count of steps names itself in
-            the summary when a curve leaves the plot.
+            `livejax.palette` follow the theme. An axis without a range gets one that holds the
+            data of the default state.
+        fills: trace name -> {attribute: output key}. Attributes: x, y (1-d), z (2-d), count (how
+            many points of the trace to draw), visible, base, width, customdata, marker.color,
+            marker.size, error_x.array, error_y.array. A template x that is no count of steps
+            names itself in the summary when a curve leaves the plot.
         id: page anchor; starts with "fig-", then lower-case letters, digits, hyphens.
         title: short heading of the figure.
         caption: what is drawn.
@@ -155,7 +155,7 @@ class LiveFigure(PageWidget):
 
         page = page_template(template, fills, outputs)
         tables = plan_tables(page["data"], page["titles"], fills)
-        self._follow = _followed(page, fills, outputs)
+        self._follow = followed(page, fills, outputs)
         self._layout = page["layout"]
         spec = {
             "id": id,
@@ -175,7 +175,8 @@ class LiveFigure(PageWidget):
         }
         html = figure_html(
             figure_id=id, title=title, caption=caption, takeaway=takeaway, note=note, height=height,
-            panels=_panels(page["layout"]), summary=self.summary_text(), data=page["data"], titles=page["titles"],
+            panels=panel_count(page["layout"]), summary=self.summary_text(), data=page["data"],
+            titles=page["titles"],
             controls=controls, readouts=[(r.key, r.label, r.text(outputs)) for r in readouts],
             tables=[build_table(table, outputs) for table in tables],
         )  # fmt: skip
@@ -216,16 +217,8 @@ class LiveFigure(PageWidget):
         outputs = self.evaluate(**state)
         parts = choose_case(self._cases, outputs)
         sentences = [fill_text(parts, self.controls, self.default_state() | state, outputs)]
-        for trace in self._follow:
-            x, y = (_column(trace[letter], outputs) for letter in "xy")
-            count = int(outputs[trace["count"]].item()) if trace["count"] else len(y)
-            x, y = (np.arange(len(y)) if x is None else x)[:count], y[:count]
-            x_axis, y_axis = (self._layout[trace[f"{letter}_axis"]] for letter in "xy")
-            if trace["bar"]:
-                sentences.append(bar_sentence(trace["name"], y, y_axis) or "")
-            elif found := find_exit(x, y, x_axis, y_axis, trace["is_path"]):
-                sentences.append(exit_sentence(trace["name"], found, x, trace["step"]))
-        return " ".join(filter(None, sentences))
+        sentences += exit_sentences(self._follow, self._layout, outputs)
+        return " ".join(sentences)
 
     def _arguments(self, state: Mapping[str, Any]) -> dict[str, Any]:
         return {name: control.argument(state[name]) for name, control in self.controls.items()}
@@ -250,51 +243,3 @@ def _check_controls(fn: Callable[..., Any], controls: Mapping[str, Control]) -> 
         raise ValueError(
             f"controls are {list(controls)}, but the function takes {[p.name for p in parameters]}"
         )
-
-
-def _column(column: Any, outputs: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    if isinstance(column, str):
-        return np.asarray(outputs[column], dtype=np.float64)
-    return None if column is None else np.asarray(column, dtype=np.float64)
-
-
-def _followed(
-    page: Mapping[str, Any],
-    fills: Mapping[str, Mapping[str, str]],
-    outputs: Mapping[str, np.ndarray],
-) -> list[dict[str, Any]]:
-    """The live curves and bars whose exit from the plot the summary reports."""
-    followed = []
-    for trace in page["data"]:
-        filled = fills.get(trace.get("name", ""), {})
-        if trace["type"] not in ("scatter", "bar") or not {"x", "y"} & set(filled):
-            continue
-        axes = [axis_key(trace.get(f"{letter}axis", letter)) for letter in "xy"]
-        if any("range" not in page["layout"][axis] for axis in axes) and trace["type"] != "bar":
-            continue
-        x = filled.get("x", trace.get("x"))
-        values = _column(x, outputs) if trace["type"] == "scatter" else None
-        counts = values is None or (
-            len(values) > 0
-            and bool(np.all(np.diff(values) > 0) and np.all(values == np.round(values)))
-        )
-        step: str | None = None
-        if values is not None and counts:
-            step = "step"
-        elif values is not None and "x" not in filled:
-            step = page["titles"].get(axes[0], "x")
-        followed.append({
-            "name": trace["name"], "x": None if trace["type"] == "bar" else x,
-            "y": filled.get("y", trace.get("y")), "count": filled.get("count"),
-            "x_axis": axes[0], "y_axis": axes[1], "bar": trace["type"] == "bar",
-            "is_path": "x" in filled and not counts, "step": step,
-        })  # fmt: skip
-    return followed
-
-
-def _panels(layout: Mapping[str, Any]) -> int:
-    """How many plots stand side by side."""
-    starts = {
-        round(layout[axis].get("domain", [0, 1])[0], 6) for axis in layout["axes"] if axis[0] == "x"
-    }
-    return len(starts)

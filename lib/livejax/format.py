@@ -5,7 +5,9 @@ import re
 
 _SPEC = re.compile(r"(?P<sign>\+?)(?P<group>,?)(?:\.(?P<digits>\d{1,2}))?(?P<kind>[gfed])")
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
-NARROW_SPACE = "\u202f"  # does not break
+# Neither of them breaks.
+NARROW_SPACE = "\u202f"
+SPACE = "\u00a0"
 
 
 def check_spec(spec: str) -> str:
@@ -50,4 +52,4 @@ def format_number(value: float, spec: str = ".3g") -> str:
 
 def with_unit(text: str, unit: str) -> str:
     """`text` followed by `unit`, which stays on the same line."""
-    return f"{text}{NARROW_SPACE}{unit}" if unit else text
+    return f"{text}{SPACE}{unit}" if unit else text

@@ -80,7 +80,8 @@ def control_html(figure_id: str, name: str, control: Control, titles: Mapping[st
                 label = f"{spec['label']}: {titles.get(f'{axis[0]}axis{axis[1:]}', axis[0])}"
                 rows.append(_range(label, shown, low, high, (high - low) / stops, value))
             body = "".join(rows)
-    return f'<div class="livejax-control" data-control="{name}" data-kind="{spec["kind"]}">{body}</div>'
+    kind = spec["kind"]
+    return f'<div class="livejax-control" data-control="{name}" data-kind="{kind}">{body}</div>'
 
 
 def _color(color: Any, *properties: str) -> str:
@@ -91,7 +92,7 @@ def _color(color: Any, *properties: str) -> str:
 
 
 def _sample(trace: Mapping[str, Any]) -> str:
-    """A short piece of the trace for the legend; figure.css has the dashes and the theme's colors."""
+    """A short piece of the trace for the legend; figure.css has the dashes and the colors."""
     if trace["type"] == "bar":
         style = _color(trace["marker"]["color"], "fill")
         return f'<rect x="4" y="2" width="20" height="12" rx="2" style="{style}"/>'
@@ -133,8 +134,9 @@ def legend_html(data: Sequence[Mapping[str, Any]]) -> str:
                 items.append(
                     f'<li><span>{escape(name)}</span><span class="livejax-scale">'
                     f"<span>{format_number(trace['zmin'])}</span>"
-                    f'<span class="livejax-ramp" style="background: linear-gradient(to right, {ramp})">'
-                    f"</span><span>{format_number(trace['zmax'])}</span></span></li>"
+                    '<span class="livejax-ramp" '
+                    f'style="background: linear-gradient(to right, {ramp})"></span>'
+                    f"<span>{format_number(trace['zmax'])}</span></span></li>"
                 )
         elif trace.get("showlegend") is not False and trace.get("mode") != "text":
             items.append(

@@ -83,8 +83,8 @@ def parse_summary(
     """The cases of a summary as `{"if": key or None, "parts": [...]}`.
 
     Raises:
-        ValueError: if a condition is no output with one element, the last case has a condition, or a
-            text is empty or has an unknown field.
+        ValueError: if a condition is no output with one element, the last case has a condition, or
+            a text is empty or has an unknown field.
     """
     cases = [(None, summary)] if isinstance(summary, str) else list(summary)
     if not cases or cases[-1][0] is not None:

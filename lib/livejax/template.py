@@ -56,8 +56,8 @@ def check_fills(
     for name, attributes in fills.items():
         if names.count(name) != 1:
             raise ValueError(
-                f"fills names the trace {name!r}, which the template has {names.count(name)} times; "
-                f"its traces are {names}"
+                f"fills names the trace {name!r}, which the template has {names.count(name)} "
+                f"times; its traces are {names}"
             )
         for attribute, key in attributes.items():
             if attribute not in FILLABLE:
@@ -66,7 +66,8 @@ def check_fills(
                 )
             if key not in outputs:
                 raise ValueError(
-                    f"fills[{name!r}][{attribute!r}] is {key!r}; the function returns {list(outputs)}"
+                    f"fills[{name!r}][{attribute!r}] is {key!r}; "
+                    f"the function returns {list(outputs)}"
                 )
             if outputs[key].ndim != FILLABLE[attribute]:
                 raise ValueError(
@@ -105,7 +106,8 @@ def check_shapes(
                 )
             if key not in outputs or outputs[key].size != 1:
                 raise ValueError(
-                    f"shapes[{index}][{attribute!r}] is {key!r}; allowed are outputs with one element"
+                    f"shapes[{index}][{attribute!r}] is {key!r}; "
+                    "allowed are outputs with one element"
                 )
 
 
@@ -114,7 +116,8 @@ def page_template(
 ) -> dict[str, Any]:
     """The template as `{"data": [...], "layout": {...}, "titles": {...}}`, ready for the page.
 
-    `titles` maps axis keys to titles. `outputs` are those of the default state: an axis without a range gets one that holds them.
+    `titles` maps axis keys to titles. `outputs` are those of the default state: an axis without a
+    range gets one that holds them.
     """
     figure = plain(template.to_plotly_json())
     layout = {
@@ -235,5 +238,12 @@ def _lift_y_titles(layout: dict[str, Any], titles: Mapping[str, str]) -> None:
             "text": text, "showarrow": False, "name": "livejax-y-title",
             "xref": f"{x_reference} domain", "x": 1 if right else 0,
             "xanchor": "right" if right else "left", "xshift": 0 if right else -46,
-            "yref": f"y{axis.removeprefix('yaxis')} domain", "y": 1, "yanchor": "bottom", "yshift": 4,
+            "yref": f"y{axis.removeprefix('yaxis')} domain", "y": 1, "yanchor": "bottom",
+            "yshift": 4,
         })  # fmt: skip
+
+
+def panel_count(layout: Mapping[str, Any]) -> int:
+    """How many plots stand side by side."""
+    starts = (layout[axis].get("domain", [0, 1])[0] for axis in layout["axes"] if axis[0] == "x")
+    return len({round(start, 6) for start in starts})

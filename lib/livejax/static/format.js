@@ -58,5 +58,5 @@ function formatNumber(value, spec = ".3g") {
 }
 
 function withUnit(text, unit) {
-  return unit ? text + NARROW_SPACE + unit : text;
+  return unit ? `${text}\u00a0${unit}` : text;
 }

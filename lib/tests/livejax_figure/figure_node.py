@@ -43,8 +43,8 @@ def in_node(files, expression, cases, folder):
         encoding="utf-8",
     )
     done = subprocess.run(
-        [node_path(), str(script)], input=json.dumps(_encode(cases)), text=True, capture_output=True,
-        timeout=60, encoding="utf-8",
+        [node_path(), str(script)], input=json.dumps(_encode(cases)), text=True,
+        capture_output=True, timeout=60, encoding="utf-8",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout, object_hook=_decode)

@@ -38,7 +38,9 @@ def test_both_languages_find_the_same_exit(tmp_path):
 
 def test_both_languages_say_the_same(tmp_path):
     cases = []
-    for (x, y, x_axis, y_axis, path), step in zip(curves(120), ["step", None, "size β"] * 40):
+    for (x, y, x_axis, y_axis, path), step in zip(
+        curves(120), ["step", None, "size β"] * 40, strict=True
+    ):
         x = list(range(len(y)))
         if find_exit(np.array(x), np.array(y), x_axis, y_axis, path):
             cases.append(["heavy ball", x, y, x_axis, y_axis, path, step])

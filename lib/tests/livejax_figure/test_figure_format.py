@@ -10,8 +10,8 @@ from figure_node import in_node
 from livejax.format import check_spec, format_number
 
 SPECS = [
-    ".3g", ".1g", ".0g", "g", ".12g", ".17g", ".2f", ".0f", ".6f", "d", ",d", "+.2f", "+.3g", ",.1f",
-    ",.3g", ".1e", ".0e", ".5e", "+,.2f", "+.2e",
+    ".3g", ".1g", ".0g", "g", ".12g", ".17g", ".2f", ".0f", ".6f", "d", ",d", "+.2f", "+.3g",
+    ",.1f",    ",.3g", ".1e", ".0e", ".5e", "+,.2f", "+.2e",
 ]  # fmt: skip
 
 

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from pagewidget import write_page
 from playwright.sync_api import sync_playwright
-from plotly.offline import get_plotlyjs
 from sample_figures import lines, plane
 
-sys.path.insert(0, str(Path(__file__).parents[3] / "book" / "tools"))
+ROOT = Path(__file__).parents[3]
+sys.path.insert(0, str(ROOT / "book" / "tools"))
 from chromium import find  # noqa: E402
 
+# What the book's set-up installs.
+PLOTLY = ROOT / "node_modules/plotly.js-cartesian-dist-min/plotly-cartesian.min.js"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND"]
 READY = """
 async () => {
@@ -35,7 +37,7 @@ def figures():
 @pytest.fixture(scope="module")
 def address(figures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
-    files = {"plotly-cartesian.min.js": get_plotlyjs()}
+    files = {PLOTLY.name: PLOTLY.read_text(encoding="utf-8")}
     return write_page(folder, list(figures.values()), "Samples", files).as_uri()
 
 
@@ -50,7 +52,7 @@ def browser():
 
 @pytest.fixture
 def open_page(browser, address):
-    """open_page(fragment) -> a page whose figures are drawn; errors on the console fail the test."""
+    """open_page(fragment) -> a page with its figures drawn; a console error fails the test."""
     contexts, problems = [], []
 
     def open_page(fragment="", **settings):
@@ -83,8 +85,12 @@ def outputs(page, name):
     return {key: np.array([float(text) for text in values]) for key, values in texts}
 
 
+def python_state(page, name):
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in state(page, name).items()}
+
+
 def agree(page, figure):
-    now = {key: tuple(v) if isinstance(v, list) else v for key, v in state(page, figure.id).items()}
+    now = python_state(page, figure.id)
     found = outputs(page, figure.id)
     for key, expected in figure.evaluate(**now).items():
         expected = np.ravel(expected).astype(float)
@@ -102,10 +108,11 @@ def test_every_slider_reaches_its_ends_and_agrees_with_jax(open_page, figures, n
                 slider.press(key)
                 page.wait_for_timeout(SETTLE)
                 agree(page, figure)
-                assert slider.evaluate("(e) => e.value === (e.getAttribute('min'))") == (key == "Home")
-                now = {k: tuple(v) if isinstance(v, list) else v for k, v in state(page, name).items()}
-                assert root.locator(".livejax-summary").inner_text() == figure.summary_text(**now)
-                shown = root.inner_text() + root.locator(".livejax-plot").get_attribute("aria-label")
+                assert slider.evaluate("(e) => e.value === e.min") == (key == "Home")
+                expected = figure.summary_text(**python_state(page, name))
+                assert root.locator(".livejax-summary").inner_text() == expected
+                label = root.locator(".livejax-plot").get_attribute("aria-label")
+                shown = root.inner_text() + label
                 assert not re.search(r"\bNaN\b|Infinity|\bnan\b", shown)
     ends = figure.controls
     final = state(page, name)
@@ -137,13 +144,13 @@ def test_a_direct_move_draws_what_plotly_would(open_page):
     """Lines and markers whose SVG was written by hand lie where a full redraw puts them."""
     page = open_page()
     geometry = """
-    () => [...document.querySelectorAll("#fig-lines .scatterlayer .trace, #fig-plane .scatterlayer .trace")]
-      .map((trace) => {
-        const line = trace.querySelector("path.js-line");
-        const box = line.getBBox();
-        const points = [...trace.querySelectorAll("path.point")].map((p) => p.getAttribute("transform"));
-        return { box: [box.x, box.y, box.width, box.height], length: line.getTotalLength(), points };
-      })
+    () => [...document.querySelectorAll(".scatterlayer .trace")].map((trace) => {
+      const line = trace.querySelector("path.js-line");
+      const { x, y, width, height } = line.getBBox();
+      const markers = [...trace.querySelectorAll("path.point")];
+      const points = markers.map((marker) => marker.getAttribute("transform"));
+      return { box: [x, y, width, height], length: line.getTotalLength(), points };
+    })
     """
     before = page.evaluate(geometry)
     page.evaluate("() => document.getElementById('fig-lines').livejax.set('momentum', 0.83)")
@@ -171,7 +178,8 @@ def test_divergence_is_marked_at_the_edge(open_page, figures):
     summary = page.locator("#fig-lines .livejax-summary").inner_text()
     steps = re.findall(r"leaves the plot at (step \d+)", summary)
     assert len(labels) == len(steps) == 2
-    assert all(label.startswith("↑") and label.endswith(s) for label, s in zip(labels, steps, strict=True))
+    for label, step in zip(labels, steps, strict=True):
+        assert label.startswith("↑") and label.endswith(step)
     path = page.locator("#fig-lines path.js-line").first.get_attribute("d")
     assert len(re.findall("[ML]", path)) >= 2  # the curve is drawn up to the edge
 
@@ -247,7 +255,9 @@ def swipe(page, x, y, dy):
 def test_a_swipe_on_the_chart_scrolls_and_one_on_the_handle_drags(open_page):
     page = open_page(viewport={"width": 360, "height": 700}, has_touch=True, is_mobile=True)
     assert page.evaluate("document.documentElement.scrollWidth") == 360
-    page.evaluate("() => document.querySelector('#fig-plane .livejax-plot').scrollIntoView({ block: 'center' })")
+    page.locator("#fig-plane .livejax-plot").evaluate(
+        "(e) => e.scrollIntoView({ block: 'center' })"
+    )
     handle = page.locator("#fig-plane .livejax-handle").bounding_box()
     plot = page.locator("#fig-plane .livejax-plot").bounding_box()
     start, before = page.evaluate("scrollY"), state(page, "fig-plane")

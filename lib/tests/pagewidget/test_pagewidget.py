@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 import traitlets
+from noderun import node_path
 
 import pagewidget
 from pagewidget import PageWidget
@@ -98,12 +99,12 @@ def test_bad_page_names_are_refused(name):
 
 
 def test_the_classic_script_defines_the_same_render():
-    script = """
-    const pagewidget = { define: (name, module) => { globalThis.found = [name, module]; } };
-    %s
+    before = "const pagewidget = { define: (...found) => { globalThis.found = found; } };"
+    after = """
     const el = {};
     found[1].render({ el, model: { get: () => "from the model" } });
     console.log(found[0] + ": " + el.textContent);
-    """ % classic_script("probe", ESM)
-    done = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True)
+    """
+    script = before + classic_script("probe", ESM) + after
+    done = subprocess.run([node_path(), "-e", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "probe: from the model"
