@@ -19,8 +19,9 @@ from jax.extend import core as jex
 
 from .program import Program
 from .schedule import Scheduler
-from .trace import UnsupportedPrimitive, dtype_name, source_line
-from .values import Bits64, Const, DoubleBits, Keys, Mantissa, TopBits, Value
+from .trace import UnsupportedPrimitive, avals, dtype_name, source_line
+from .values import Const, Value
+from .wide import Bits64, DoubleBits, Keys, Mantissa, TopBits
 
 FOLD = 64
 """Operations on constants are done while compiling if the result has at most this many elements."""
@@ -142,8 +143,8 @@ class Lowering(Scheduler):
         values.update(zip(jaxpr.invars, args, strict=True))
 
         def read(atom: Any) -> Value:
-            if isinstance(atom, jex.Literal):
-                return self.const(np.asarray(atom.val, dtype=atom.aval.dtype))
+            if isinstance(atom, jex.Literal):  # a constant scalar
+                return self.const(np.asarray(atom.val, dtype=avals([atom])[0].dtype))
             return values[atom]
 
         for eqn in jaxpr.eqns:

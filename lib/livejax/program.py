@@ -4,11 +4,12 @@ A program is a tree of statements. A `Block` is the body of something: of the mo
 it is loaded), of `main` (run at each call), of a loop, of a branch. All arrays live in one
 `Float64Array` called ``h``; every value has its own place in it and is written once each time its
 block runs. So statements may be moved as long as a value is computed before it is read, and that
-is what `Block.home` keeps track of.
+is what `Scheduler.home` keeps track of. (A loop's state is the exception: see `rules_control.py`.)
 
-A `Group` is the workhorse: a nest of loops over some index range whose body computes, for one index,
-elements of any number of arrays. Equations join an existing group when they can (`schedule.py`), and
-that is how elementwise chains end up in one loop. A group over no indices is straight-line code.
+A `Group` is the workhorse: a nest of loops over some index range whose body computes, for one
+index, elements of any number of arrays. Equations join an existing group when they can
+(`schedule.py`), and that is how elementwise chains end up in one loop. A group over no indices is
+straight-line code.
 """
 
 from __future__ import annotations

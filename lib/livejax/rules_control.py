@@ -14,7 +14,8 @@ from .index import Ix, Var
 from .lower import RULES, Lowering, Op, Spec, rule
 from .program import Assign, Block, Break, Call, Forever, Group, Let, Repeat, Switch
 from .schedule import SMALL
-from .values import Const, Keys, Member, Memory, Value, View
+from .values import Const, Member, Memory, Value, View
+from .wide import Keys
 
 
 class Carry:
@@ -185,24 +186,20 @@ def _while(lowering: Lowering, op: Op) -> Sequence[Value]:
         any_holds = RULES["reduce_or"](lowering, reduce_or)[0]
     body.barrier = body.append(Break(lowering.scalar(any_holds)))
     new = lowering.inline(op.params["body_jaxpr"], [*body_consts, *state])
+    new = flat(new)
     if test.shape:
-        rank = len(test.shape)
-        new = [
-            Keys(*(choose(lowering, test, rank, o, n) for o, n in zip(old.words, value.words)))
-            if isinstance(value, Keys) and isinstance(old, Keys)
-            else choose(lowering, test, rank, old, value)
-            for old, value in zip(state, new, strict=True)
-        ]
-    lower_body_end(lowering, carries, flat(new))
+        pairs = zip(flat(state), new, strict=True)
+        new = [choose(lowering, test, old, value) for old, value in pairs]
+    lower_body_end(lowering, carries, new)
     lowering.block = outer
     outer.append(Forever(body))
     end = footer(lowering)
     return regroup([c.value(end) for c in carries], are_keys(start))
 
 
-def choose(lowering: Lowering, test: Value, rank: int, old: Value, new: Value) -> Value:
+def choose(lowering: Lowering, test: Value, old: Value, new: Value) -> Value:
     """The new state where the batched test holds, else the old one."""
-    spread = lowering.view(test, old.shape, lambda i: i[:rank])
+    spread = lowering.view(test, old.shape, lambda i: i[: len(test.shape)])
     return lowering.do("select_n", [spread, old, new], old.shape, old.dtype)
 
 

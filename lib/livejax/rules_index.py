@@ -16,9 +16,11 @@ from jax.lax import GatherScatterMode
 
 from .index import Index, Ix, Var
 from .lower import Lowering, Op, rule
-from .rules_elementwise import is_float, read
+from .rules_elementwise import read
 from .rules_reduce import step_writer
-from .values import Site, Value, is_literal
+from .site import Site, is_literal
+from .values import Value
+from .writer import is_float
 
 CLAMPED = (GatherScatterMode.CLIP, GatherScatterMode.PROMISE_IN_BOUNDS)
 

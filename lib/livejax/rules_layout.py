@@ -10,7 +10,8 @@ import numpy as np
 from .index import Index, Ix, flatten
 from .lower import Lowering, Op, rule
 from .rules_elementwise import spread
-from .values import Joined, NeedsMemory, Site, Value, View
+from .site import Site
+from .values import Joined, NeedsMemory, Value, View
 
 
 @rule("broadcast_in_dim", "broadcast_to")

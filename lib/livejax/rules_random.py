@@ -16,7 +16,9 @@ import numpy as np
 from .index import Index, Ix, flatten
 from .lower import Lowering, Op, rule
 from .rules_elementwise import spread
-from .values import Bits64, Const, Keys, Mantissa, Site, TopBits, Value, View
+from .site import Site
+from .values import Const, Value, View
+from .wide import Bits64, Keys, Mantissa, TopBits
 
 
 def hashed(
@@ -35,7 +37,7 @@ def hashed(
         shape: axes that follow; the counter is the position along these.
         counter: a counter for each key instead.
     """
-    if not jax.config.jax_threefry_partitionable:
+    if not jax.config.read("jax_threefry_partitionable"):
         raise op.refuse("jax_threefry_partitionable is off")
     rank = len(keys.shape)
     lead = counter.shape if counter is not None and not rank else keys.shape

@@ -1,7 +1,8 @@
 """Reductions, cumulative operations, arg-reductions and `dot_general`.
 
 Order of summation: along the reduced axes in row-major order, one element after the other, starting
-from the neutral element. (XLA may use another order; results then agree to the rounding of the sum.)
+from the neutral element. (XLA may use another order; results then agree to the rounding of the
+sum.)
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import numpy as np
 
 from .index import Index, Ix
 from .lower import Lowering, Op, rule
-from .rules_elementwise import ARITHMETIC, BITWISE, Writer, is_float, read
+from .rules_elementwise import read
 from .schedule import SMALL
-from .values import Site, Value
+from .site import Site
+from .values import Value
+from .writer import ARITHMETIC, BITWISE, Writer, is_float
 
 UNROLL = 64
 """A reduction is written out if that takes at most this many terms in one iteration."""
@@ -170,8 +173,10 @@ def _cumulate(lowering: Lowering, op: Op) -> Sequence[Value]:
     if op.name == "cumlogsumexp":
         writer = Writer(lowering, op, dtype)
 
-        def step(a: str, b: str) -> str:
+        def add_exp(a: str, b: str) -> str:
             return writer.wrap(writer.call("logAddExp", a, b))
+
+        step = add_exp
     else:
         step = step_writer(lowering, op, CUMULATIVE[op.name])
     target = lowering.new_memory(op.out.shape, dtype, normal=True)

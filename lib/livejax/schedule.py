@@ -7,32 +7,22 @@ from. What does not change in a loop leaves it; what depends on no argument at a
 when the module is loaded.
 
 *Together with its operands.* An array's leading axes become loops, its last few elements (at most
-`SMALL`) are written out one by one. If an operand is computed by a group with the same loops, and is
-read only at that group's own index, then the new array joins the group, and its operand is a local
-variable instead of a place in memory.
+`SMALL`) are written out one by one. If an operand is computed by a group with the same loops, and
+is read only at that group's own index, then the new array joins the group, and its operand is a
+local variable instead of a place in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from .index import Index, Ix, Var
 from .program import Block, Group, Place, Program
-from .values import (
-    CannotJoin,
-    Const,
-    Joined,
-    Member,
-    Memory,
-    NeedsMemory,
-    Site,
-    Value,
-    View,
-    loop_index,
-    split_shape,
-)
+from .site import Site, loop_index, split_shape
+from .values import CannotJoin, Const, Joined, Member, Memory, NeedsMemory, Value, View
 
 SMALL = 8
 """Arrays of at most this many elements are written out element by element."""
@@ -149,7 +139,15 @@ class Scheduler:
         group = self._placed(fill, loops, sources, home, after)
         target.written.add((group.block, group.position))
 
-    def _placed(self, fill, extents, sources, block, after):
+    def _placed(
+        self,
+        fill: Callable[[Group], Any],
+        extents: tuple[int, ...],
+        sources: Sequence[Value],
+        block: Block | None,
+        after: int,
+    ) -> Any:
+        """What `fill` returns for the first group that it can fill."""
         while True:
             try:
                 home, last = self.home(sources, block)

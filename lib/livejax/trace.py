@@ -75,13 +75,13 @@ def trace(fn: Callable, example_args: Sequence[Any]) -> Traced:
     assert all(used)
     paths, _ = jax.tree_util.tree_flatten_with_path(tuple(example_args))
     inputs = [
-        ArraySpec(leaf_name(path, argument_names(fn)), v.aval.shape, dtype_name(v.aval, name))
-        for (path, _), v in zip(paths, jaxpr.invars, strict=True)
+        ArraySpec(leaf_name(path, argument_names(fn)), aval.shape, dtype_name(aval, name))
+        for (path, _), aval in zip(paths, avals(jaxpr.invars), strict=True)
     ]
     paths, _ = jax.tree_util.tree_flatten_with_path(shapes)
     outputs = [
-        ArraySpec(leaf_name(path, None), v.aval.shape, str(v.aval.dtype))
-        for (path, _), v in zip(paths, jaxpr.outvars, strict=True)
+        ArraySpec(leaf_name(path, None), aval.shape, str(aval.dtype))
+        for (path, _), aval in zip(paths, avals(jaxpr.outvars), strict=True)
     ]
     for spec in (*inputs, *outputs):
         if spec.dtype.startswith("key"):
@@ -90,6 +90,11 @@ def trace(fn: Callable, example_args: Sequence[Any]) -> Traced:
                 "jax.random.key_data of it instead"
             )
     return Traced(name, jaxpr, closed.consts, tuple(inputs), tuple(outputs))
+
+
+def avals(variables: Sequence[Any]) -> list[Any]:
+    """Shapes and dtypes of the variables of a jaxpr."""
+    return [v.aval for v in variables]
 
 
 def dtype_name(aval: Any, where: str) -> str:

@@ -1,19 +1,20 @@
-"""What the compiler knows an array as: constants, memory, names of scalars, and views of these.
+"""What the compiler knows an array as: constants, memory, names of scalars, views of these.
 
-The one thing every value can do is `at(index, site)`: give the JavaScript expression of one element.
-Where the element lies decides what that is: a literal, ``h[2*i+7]``, or the name of a local variable.
+The one thing every value can do is `at(index, site)`: give the JavaScript expression of one
+element. Where the element lies decides what that is: a literal, ``h[2*i+7]``, or the name of a
+local variable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
 
-from .index import Index, Ix, Var, flatten, strides, unflatten
-from .program import Assign, For, Group, Guard, Let, Place, Program, Statement
+from .index import Index, Ix, flatten, strides, unflatten
+from .program import Assign, Group, Place, Program
+from .site import Site, literal, loop_index
 from .trace import UnsupportedPrimitive
 
 
@@ -27,63 +28,6 @@ class NeedsMemory(Exception):
     def __init__(self, value: Value):
         super().__init__()
         self.value = value
-
-
-class Site:
-    """The place where expressions are being written: a group, and loops inside its body."""
-
-    def __init__(self, program: Program, group: Group):
-        self.program = program
-        self.group = group
-        self.statements: list[Statement] = []
-        self._scopes: list[dict[str, str]] = [{}]
-
-    def let(self, expression: str) -> str:
-        """Names an expression; an equal one in scope keeps its name, and atoms need none."""
-        if expression.isidentifier() or is_literal(expression):
-            return expression
-        for scope in (*self._scopes, self.group.known):
-            if expression in scope:
-                return scope[expression]
-        name = self.program.name("t")
-        self.statements.append(Let(name, expression))
-        self._scopes[-1][expression] = name
-        return name
-
-    def mutable(self, start: str) -> str:
-        """Declares a variable that `assign` may change."""
-        name = self.program.name("a")
-        self.statements.append(Let(name, start, mutable=True))
-        return name
-
-    def assign_if(self, conditions: Sequence[str], target: str, expression: str) -> None:
-        """Assigns if all conditions hold."""
-        if "false" in conditions:
-            return
-        assignment = Assign(target, expression)
-        self.statements.append(
-            Guard("&&".join(conditions), [assignment]) if conditions else assignment
-        )
-
-    def assign(self, target: str, expression: str) -> None:
-        """Assigns to a mutable variable or to memory."""
-        self.statements.append(Assign(target, expression))
-
-    @contextmanager
-    def loop(self, extent: int) -> Iterator[Var]:
-        """Statements written inside the ``with`` are repeated over the yielded variable."""
-        var = Var(self.program.name("k"), extent)
-        outer, self.statements = self.statements, []
-        self._scopes.append({})
-        yield var
-        self._scopes.pop()
-        outer.append(For(var, self.statements))
-        self.statements = outer
-
-    def commit(self) -> None:
-        """Adds what was written to the group."""
-        self.group.body += self.statements
-        self.group.known |= self._scopes[0]
 
 
 class Value:
@@ -233,7 +177,8 @@ class Member(Value):
     """An array computed by a group, one or a few elements per iteration.
 
     The leading axes are the group's loops; the elements along the others have a name each. Read at
-    the group's own index, it is a name; read in any other way, it is stored to memory and read there.
+    the group's own index, it is a name; read in any other way, it is stored to memory and read
+    there.
     """
 
     def __init__(
@@ -347,103 +292,3 @@ class Joined(View):
         sources = [value for value, _, _ in parts]
         super().__init__(shape, sources[0].dtype, sources, pick)
         self.parts = parts
-
-
-class Keys(Value):
-    """An array of random keys: the two 32-bit words of each, as two arrays."""
-
-    def __init__(self, high: Value, low: Value):
-        super().__init__(high.shape, "key")
-        self.words = (high, low)
-
-
-class Wide(Value):
-    """64-bit integers that are no JavaScript numbers; a few operations know what to do with them."""
-
-    def __init__(self, shape: Sequence[int], dtype: str, refusal: UnsupportedPrimitive):
-        super().__init__(shape, dtype)
-        self.refusal = refusal
-
-    def at(self, index: Index, site: Site) -> str:
-        """Not to be had."""
-        raise self.refusal
-
-
-class Bits64(Wide):
-    """64 random bits an element: the high and the low word, as two arrays."""
-
-    def __init__(self, high: Value, low: Value, refusal: UnsupportedPrimitive):
-        super().__init__(high.shape, "uint64", refusal)
-        self.words = (high, low)
-
-
-class TopBits(View):
-    """The top 52 of 64 random bits: integers below 2^52, so exact."""
-
-
-class Mantissa(Wide):
-    """The bits of a float64 in [1, 2), of which `bits` holds the 52 lowest."""
-
-    def __init__(self, bits: Value, refusal: UnsupportedPrimitive):
-        super().__init__(bits.shape, "uint64", refusal)
-        self.bits = bits
-
-
-class DoubleBits(Wide):
-    """The bits of float64 numbers, as a 64-bit integer; only its sign can be used."""
-
-    def __init__(self, value: Value, refusal: UnsupportedPrimitive):
-        super().__init__(value.shape, "int64", refusal)
-        self.value = value
-
-
-def split_shape(shape: Sequence[int], small: int) -> int:
-    """Number of leading axes to loop over so that at most `small` elements are left a turn."""
-    axes, size = len(shape), 1
-    if prod(shape) == 0:
-        return 0
-    while axes > 0 and size * shape[axes - 1] <= small:
-        axes -= 1
-        size *= shape[axes]
-    return axes
-
-
-def loop_index(shape: Sequence[int], group: Group) -> Index:
-    """Index of the looped axes at the current iteration; axes of extent 1 have no loop."""
-    index: list[Ix] = []
-    remaining = list(group.vars)
-    for extent in shape:
-        if extent == 1 and remaining:
-            index.append(Ix())
-        elif remaining:
-            index.append(Ix.of(remaining.pop(0)))
-        else:
-            break
-    return tuple(index)
-
-
-def is_literal(text: str) -> bool:
-    """Whether the text is a JavaScript number or boolean."""
-    if text in ("true", "false", "Infinity", "(-Infinity)", "NaN"):
-        return True
-    try:
-        float(text.strip("()"))
-    except ValueError:
-        return False
-    return True
-
-
-def literal(value: np.generic) -> str:
-    """A number or boolean as JavaScript writes it; negative ones are in parentheses."""
-    if value.dtype == np.bool_:
-        return "true" if value else "false"
-    if np.issubdtype(value.dtype, np.integer):
-        return str(int(value)) if value >= 0 else f"({int(value)})"
-    number = float(value)
-    if np.isnan(number):
-        return "NaN"
-    if np.isinf(number):
-        return "Infinity" if number > 0 else "(-Infinity)"
-    text = repr(number)
-    text = text[:-2] if text.endswith(".0") else text
-    return f"({text})" if text.startswith("-") else text
