@@ -1,9 +1,8 @@
 """How fast the compiled JavaScript is, beside JAX on the CPU, and how large.
 
-Run `.venv/bin/python lib/benchmarks/compiler.py`. Node evaluates each module at arguments that change
-from call to call, after a warm-up; JAX evaluates the same jitted function at the same arguments and
-waits for the result. Times are in milliseconds. The targets are those of the project; a missed one is
-marked, it is no error.
+Run `.venv/bin/python lib/benchmarks/compiler.py`. Node evaluates each module at arguments that
+change from call to call, after a warm-up; JAX evaluates the same jitted function and waits for the
+result. Times are in milliseconds. A target that is missed is marked; it is no error.
 """
 
 import gzip
@@ -123,8 +122,11 @@ def network():
 X = np.linspace(-2, 2, 10)
 BENCHMARKS = [
     Benchmark("heavy ball, T=200", heavy_ball_200, (0.05, 0.8, np.ones(2))),
-    Benchmark("gradient through 200 steps x 200 step sizes", meta_gradients, (np.linspace(0.001, 0.2, 200), 0.5), 3.0),
-    Benchmark("scan of jax.grad, T=200, d=4", scan_of_grad, (5e-4, np.array([-1.2, 1.0, 0.5, 0.3]))),
+    Benchmark(
+        "gradient through 200 steps x 200 step sizes",
+        meta_gradients, (np.linspace(0.001, 0.2, 200), 0.5), 3.0,
+    ),
+    Benchmark("scan of jax.grad, T=200, d=4", scan_of_grad, (5e-4, np.array([-1.2, 1, 0.5, 0.3]))),
     Benchmark("second-order MAML, 1-16-16-1, 10 points", maml, (network(), X, np.sin(X), 0.05)),
     Benchmark("heat map 64 x 64, 100 steps", heat_map, (np.ones(2), 0.25, 0.95), 12.0),
 ]  # fmt: skip
@@ -158,7 +160,10 @@ def time_node(source: str, args: tuple) -> dict[str, float]:
     """First call, p50 and p95 of a module in a fresh node process, in milliseconds."""
     import base64
 
-    leaves = [np.asarray(leaf).ravel().tolist() if np.ndim(leaf) else float(leaf) for leaf in jax.tree.leaves(args)]
+    leaves = [
+        np.asarray(leaf).ravel().tolist() if np.ndim(leaf) else float(leaf)
+        for leaf in jax.tree.leaves(args)
+    ]
     text = NODE % {
         "module": base64.b64encode(source.encode()).decode(), "args": json.dumps(leaves),
         "warm": WARM_SECONDS, "calls": CALLS,
@@ -191,7 +196,16 @@ def verdict(value: float, target: float | None) -> str:
 
 def main() -> None:
     """Print the table."""
-    header = ("function", "JAX p50", "node p50", "node p95", "first", "ms target", "bytes", "gzipped")
+    header = (
+        "function",
+        "JAX p50",
+        "node p50",
+        "node p95",
+        "first",
+        "ms target",
+        "bytes",
+        "gzipped",
+    )
     layout = "{:<45}{:>9}{:>10}{:>10}{:>8}  {:<11}{:>7}{:>9}"
     print(f"jax {jax.__version__}, {CALLS} calls after {WARM_SECONDS:g} s of warm-up, times in ms")
     print(layout.format(*header))
@@ -202,8 +216,9 @@ def main() -> None:
         sizes.append(len(source.encode()))
         print(
             layout.format(
-                bench.name, f"{time_jax(bench.fn, bench.args):.3f}", f"{node['p50']:.3f}", f"{node['p95']:.3f}",
-                f"{node['first']:.1f}", verdict(node["p50"], bench.target), sizes[-1], len(gzip.compress(source.encode())),
+                bench.name, f"{time_jax(bench.fn, bench.args):.3f}", f"{node['p50']:.3f}",
+                f"{node['p95']:.3f}", f"{node['first']:.1f}", verdict(node["p50"], bench.target),
+                sizes[-1], len(gzip.compress(source.encode())),
             ),
             flush=True,
         )  # fmt: skip

@@ -38,6 +38,8 @@ T.add("randint", lambda s: (R.randint(R.key(s), (30,), 0, 10, jnp.int32), R.rand
 T.add("bernoulli-float32", lambda s, p: R.bernoulli(R.key(s), p, (40,)), 0, np.float32(0.3), more=((1, np.float32(0.0)), (1, np.float32(1.0))))
 T.add("permutation-of-range", lambda s: R.permutation(R.key(s), 10), 0, more=SEEDS)
 T.add("permutation-of-rows", lambda s: R.permutation(R.key(s), jnp.arange(12.0).reshape(6, 2)), 5)
+T.add("choice-replace", lambda s: R.choice(R.key(s), 8, (10,)), 3)
+T.add("randint-int64", lambda s: (R.randint(R.key(s), (30,), 0, 10), R.randint(R.key(s), (30,), -(2**33), 2**40), R.rademacher(R.key(s), (9,))), 0, more=SEEDS)
 T.add("choice-weighted", lambda s: R.choice(R.key(s), 8, (10,), p=jnp.arange(8.0) / 28), 3)
 T.add("choice-weighted-no-replacement", lambda s: R.choice(R.key(s), 8, (5,), replace=False, p=jnp.arange(1.0, 9.0) / 36), 3)
 T.add("choice-no-replacement", lambda s: R.choice(R.key(s), jnp.arange(8.0) * 2, (5,), replace=False), 3)

@@ -14,7 +14,7 @@ class Case:
         samples: Tuples of arguments; all of the same shapes.
         entrywise: Compare each entry with its own magnitude, not with the largest of the output.
         signed_zero: Compare signs of zeros too.
-        amplifies: The function amplifies rounding; the tolerance is scaled by the measured response.
+        amplifies: The function amplifies rounding; the measured response scales the tolerance.
     """
 
     id: str

@@ -1,10 +1,10 @@
 """How compiled JavaScript is compared with JAX, and what tolerance is fair.
 
 The rule, here once for all tests: an output agrees when it differs by at most `tolerance` of its
-scale, the largest finite magnitude in that output leaf. Integers, booleans and the places of NaN and
-inf agree exactly. Two correct evaluations of a function that amplifies rounding differ by more. Then
-each entry may differ by `ROUNDINGS` times its response in JAX to a one-ulp change of the inputs, and
-the entry counts as compared only where that bound stays below `COVERED` of the scale.
+scale, the largest finite magnitude in that output leaf. Integers, booleans and the places of NaN
+and inf agree exactly. Two correct evaluations of a function that amplifies rounding differ by more.
+Then each entry may differ by `ROUNDINGS` times its response in JAX to a one-ulp change of the
+inputs, and it counts as compared only where that bound stays below `COVERED` of the scale.
 """
 
 import math
@@ -206,7 +206,7 @@ def compare_function(
     for number, (args, got) in enumerate(zip(samples, results, strict=True)):
         leaves = leaves_of(evaluate(*args))
         assert len(got) == len(leaves), f"{len(got)} outputs, JAX gives {len(leaves)}"
-        # JavaScript may agree by luck, so what one ulp does is measured anyway at the first settings.
+        # JavaScript may agree by luck, so what one ulp does is measured at some settings anyway.
         response = one_ulp_response(evaluate, args) if number < MEASURED else None
         for index, (leaf, values) in enumerate(zip(leaves, got, strict=True)):
             rows = reproducible = len(leaf.want) if leaf.want.ndim else 1

@@ -10,7 +10,9 @@ from compare import ROUNDINGS, check_leaf, leaves_of, one_ulp_response
 
 import livejax
 
-FAMILIES = ("elementwise", "arrays", "indexing", "control", "linear", "random", "gradients")
+FAMILIES = (
+    *("elementwise", "arrays", "indexing", "control", "linear", "random", "gradients", "programs"),
+)
 TABLES = [importlib.import_module(f"cases_{family}").T for family in FAMILIES]
 CASES = [case for table in TABLES for case in table.cases]
 

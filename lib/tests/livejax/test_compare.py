@@ -36,7 +36,13 @@ def test_a_difference_is_measured_in_units_of_the_scale():
 
 @pytest.mark.parametrize(
     ("want", "got"),
-    [([np.nan], [0.0]), ([0.0], [np.nan]), ([np.inf], [1e308]), ([np.inf], [-np.inf]), ([1.0], [np.inf])],
+    [
+        ([np.nan], [0.0]),
+        ([0.0], [np.nan]),
+        ([np.inf], [1e308]),
+        ([np.inf], [-np.inf]),
+        ([1.0], [np.inf]),
+    ],
 )
 def test_nan_and_infinity_must_stand_where_jax_has_them(want, got):
     check_leaf(leaf(want), np.array(want))

@@ -74,9 +74,12 @@ def test_the_module_imports_from_a_file(tmp_path):
     (tmp_path / "module.mjs").write_text(compiled.source)
     (tmp_path / "use.mjs").write_text(
         "import main, * as all from './module.mjs';"
-        "console.log(JSON.stringify([Object.keys(all), main([1, 2], 0.1, [0.5, -0.5]).map(x => x.length)]));"
+        "const lengths = main([1, 2], 0.1, [0.5, -0.5]).map(x => x.length);"
+        "console.log(JSON.stringify([Object.keys(all), lengths]));"
     )
-    done = subprocess.run([node_path(), tmp_path / "use.mjs"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [node_path(), tmp_path / "use.mjs"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == '[["default"],[2,12]]'
     assert compiled.source.rstrip().endswith("export default main;")
 
@@ -91,14 +94,19 @@ def test_the_script_is_one_expression_that_leaks_no_name(tmp_path):
         "if (Object.keys(globalThis).join() !== before) throw new Error('leak');"
         "console.log(typeof f, f !== g, f([1, 2], 0.1, [0.5, -0.5])[0].length);"
     )
-    done = subprocess.run([node_path(), tmp_path / "use.js"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [node_path(), tmp_path / "use.js"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == ["function", "true", "2"]
 
 
 def test_script_and_module_agree(node):
     compiled = livejax.compile(rollout, *ARGS)
     leaves = [jax.tree.leaves(ARGS)]
-    module, script = node.call(compiled.source, leaves), node.call(compiled.script(), leaves, script=True)
+    module, script = (
+        node.call(compiled.source, leaves),
+        node.call(compiled.script(), leaves, script=True),
+    )
     for a, b in zip(module[0], script[0], strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -127,11 +135,11 @@ def test_results_are_fresh_copies_and_arguments_stay_untouched():
         if (!same(x, kept)) fail("argument changed");
         if (first[1] === x) fail("argument returned");
         main(x.map((v) => -v), 3);
-        first.forEach((a, i) => { if (!same(a, copy[i])) fail("result overwritten by the next call"); });
+        first.forEach((a, i) => same(a, copy[i]) || fail("the next call overwrote a result"));
         first[0].fill(7); first[1].fill(7); first[2].fill(7);
-        main(x, 2).forEach((a, i) => { if (!same(a, copy[i])) fail("result depends on what a caller wrote"); });
+        main(x, 2).forEach((a, i) => same(a, copy[i]) || fail("what a caller wrote has an effect"));
         if (new Set(first.map((a) => a.buffer)).size !== 4) fail("results share memory");
-        if (first.some((a) => a.byteOffset !== 0 || a.buffer.byteLength !== 8 * a.length)) fail("a view");
+        if (first.some((a) => a.buffer.byteLength !== 8 * a.length)) fail("a view");
     """)  # fmt: skip
 
 
@@ -192,6 +200,8 @@ def test_a_call_that_threw_leaves_the_module_usable():
 
 
 def test_compiling_needs_no_node():
-    code = "import os; os.environ['PATH'] = ''; import livejax; livejax.compile(lambda x: x * 2, 1.0)"
+    code = (
+        "import os; os.environ['PATH'] = ''; import livejax; livejax.compile(lambda x: x * 2, 1.0)"
+    )
     env = {**os.environ, "PYTHONPATH": str(LIB)}
     subprocess.run([sys.executable, "-c", code], env=env, check=True)

@@ -1,7 +1,7 @@
 """Random small programs of elementwise, layout, reduction and loop steps: JavaScript against JAX.
 
-Deterministic: hypothesis is derandomized. A program is a list of step numbers, so a failure shrinks to
-a short one.
+Deterministic: hypothesis is derandomized. A program is a list of step numbers, so that a failure
+shrinks to a short one.
 """
 
 import jax
@@ -23,6 +23,10 @@ def rows(x):
 def scanned(x):
     carry, path = lax.scan(lambda c, v: (0.5 * c + v, c - v), jnp.zeros(rows(x).shape[1:]), rows(x))
     return path + carry
+
+
+def halved(x):
+    return lax.while_loop(lambda c: jnp.sum(c * c) > 0.5, lambda c: 0.5 * c, x)
 
 
 STEPS = [
@@ -60,7 +64,7 @@ STEPS = [
     lambda x: lax.fori_loop(0, 3, lambda k, c: 0.5 * c + k * x, x),
     lambda x: lax.while_loop(lambda c: jnp.sum(jnp.abs(c)) > 1, lambda c: c / 2, x),
     lambda x: lax.cond(jnp.sum(x) > 0, lambda v: v * 2, lambda v: v - 1, x),
-    lambda x: jax.vmap(lambda r: lax.while_loop(lambda c: jnp.sum(c * c) > 0.5, lambda c: 0.6 * c, r))(rows(x)),
+    lambda x: jax.vmap(halved)(rows(x)),
     lambda x: jax.vmap(lambda r: lax.cond(jnp.sum(r) > 0, jnp.sin, jnp.cos, r))(rows(x)),
     lambda x: jax.grad(lambda v: jnp.sum(jnp.sin(v) * v))(x),
     lambda x: lax.select_n(jnp.floor(x).astype(jnp.int32) % 3, x, 2 * x, x - 1),

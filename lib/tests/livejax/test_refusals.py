@@ -78,13 +78,22 @@ def inside_a_gradient(x):
 
 X = np.array([1.0, 2.0, 3.0])
 REFUSED = {
-    fourier: "fft|convert_element_type", complex_numbers: "mul|convert_element_type", convolution: "conv_general_dilated",
-    windows: "reduce_window_sum", own_reduction: "reduce", orthogonal: "qr|geqrf|householder_product",
-    singular_values: "svd", general_eigenvalues: "eig", host_callback: "pure_callback",
-    printing: "debug_print|debug_callback", gamma_draws: "random_gamma|random_gamma_grad",
-    half_precision: "convert_element_type", inside_a_scan: "fft|convert_element_type",
-    inside_a_branch: "fft|convert_element_type", inside_a_gradient: "conv_general_dilated",
-}  # fmt: skip
+    fourier: "fft|convert_element_type",
+    complex_numbers: "mul|convert_element_type",
+    convolution: "conv_general_dilated",
+    windows: "reduce_window_sum",
+    own_reduction: "reduce",
+    orthogonal: "qr",
+    singular_values: "svd",
+    general_eigenvalues: "eig",
+    host_callback: "pure_callback",
+    printing: "debug_print",
+    gamma_draws: "random_gamma",
+    half_precision: "convert_element_type",
+    inside_a_scan: "fft|convert_element_type",
+    inside_a_branch: "fft|convert_element_type",
+    inside_a_gradient: "conv_general_dilated",
+}
 
 
 @pytest.mark.parametrize("fn", REFUSED, ids=lambda fn: fn.__name__)
@@ -104,10 +113,6 @@ def wide_bits(seed):
     return R.bits(R.key(seed), (2,), jnp.uint64)
 
 
-def wide_integers(seed):
-    return R.randint(R.key(seed), (5,), 0, 10)
-
-
 def a_key_as_result(seed):
     return R.key(seed)
 
@@ -118,7 +123,7 @@ def other_generator(seed):
 
 @pytest.mark.parametrize(
     ("fn", "says"),
-    [(wide_bits, "64"), (wide_integers, "64"), (a_key_as_result, "key"), (other_generator, "rbg")],
+    [(wide_bits, "64"), (a_key_as_result, "key"), (other_generator, "rbg")],
     ids=lambda value: getattr(value, "__name__", value),
 )
 def test_random_numbers_that_need_more_are_refused(fn, says):
@@ -134,7 +139,13 @@ def test_a_random_key_is_no_argument():
 
 @pytest.mark.parametrize(
     "fn",
-    [lambda n: n * n, lambda n: n + n, lambda n: -n - n, lambda n: n**3, lambda n: jnp.sum(jnp.stack([n, n, n]))],
+    [
+        lambda n: n * n,
+        lambda n: n + n,
+        lambda n: -n - n,
+        lambda n: n**3,
+        lambda n: jnp.sum(jnp.stack([n, n, n])),
+    ],
     ids=["mul", "add", "sub", "pow", "sum"],
 )
 def test_64_bit_integers_beyond_2_to_the_53_never_come_out_rounded(fn, node):

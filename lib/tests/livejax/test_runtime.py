@@ -39,7 +39,9 @@ def test_special_function(name, node):
     np.testing.assert_allclose(got, truth(x), rtol=accuracy)
 
 
-@pytest.mark.parametrize(("name", "truth"), [("lgamma", scipy.special.gammaln), ("digamma", scipy.special.digamma)])
+@pytest.mark.parametrize(
+    ("name", "truth"), [("lgamma", scipy.special.gammaln), ("digamma", scipy.special.digamma)]
+)
 def test_gamma_functions(name, truth, node):
     x = np.concatenate([RNG.uniform(0.01, 3, 10000), RNG.uniform(3, 200, 10000)])
     (got,) = run(node, f"return [a.map((x) => {name}(x))];", x)
@@ -51,17 +53,23 @@ def test_gamma_functions(name, truth, node):
 def test_cholesky(n, node):
     g = RNG.normal(size=(n, n))
     spd = g @ g.T + np.eye(n)
-    (got,) = run(node, f"const out = new Float64Array({n * n}); cholesky(a, {n}, out); return [out];", np.tril(spd))
-    np.testing.assert_allclose(got.reshape(n, n), np.linalg.cholesky(spd), atol=1e-14 * n * np.abs(spd).max())
+    (got,) = run(
+        node,
+        f"const out = new Float64Array({n * n}); cholesky(a, {n}, out); return [out];",
+        np.tril(spd),
+    )
+    np.testing.assert_allclose(
+        got.reshape(n, n), np.linalg.cholesky(spd), atol=1e-14 * n * np.abs(spd).max()
+    )
 
 
 @pytest.mark.parametrize("m, n", [(1, 1), (3, 3), (8, 8), (2, 5), (5, 2)])
 def test_lu(m, n, node):
     a = RNG.normal(size=(m, n))
     k = min(m, n)
-    body = f"""const lu_ = new Float64Array({m * n}), p = new Float64Array({k}), q = new Float64Array({m});
-        lu(a, {m}, {n}, lu_, p, q); const r = new Float64Array({m}); luPivotsToPermutation(p, {k}, {m}, r);
-        return [lu_, p, q, r];"""
+    body = f"""const [packed, p, q, r] = [{m * n}, {k}, {m}, {m}].map((n) => new Float64Array(n));
+        lu(a, {m}, {n}, packed, p, q); luPivotsToPermutation(p, {k}, {m}, r);
+        return [packed, p, q, r];"""
     packed, pivots, order, again = run(node, body, a)
     packed = packed.reshape(m, n)
     lower = np.tril(packed[:, :k], -1) + np.eye(m, k)
@@ -71,18 +79,21 @@ def test_lu(m, n, node):
         np.testing.assert_array_equal(pivots, scipy.linalg.lu_factor(a)[1])
 
 
+EIGH = """const v = new Float64Array(%d), w = new Float64Array(%d);
+    eighJacobi(a, %d, v, w); return [v, w];"""
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 6, 12])
 @pytest.mark.parametrize("kind", ["random", "repeated", "diagonal", "graded", "zero"])
 def test_eigh(n, kind, node):
     g = RNG.normal(size=(n, n))
     q = np.linalg.qr(g)[0]
     matrix = {
-        "random": g + g.T, "repeated": (q * np.repeat([1.0, 2.0], n)[:n]) @ q.T, "diagonal": np.diag(RNG.normal(size=n)),
-        "graded": (q * 10.0 ** -np.arange(n)) @ q.T, "zero": np.zeros((n, n)),
+        "random": g + g.T, "repeated": (q * np.repeat([1.0, 2.0], n)[:n]) @ q.T,
+        "diagonal": np.diag(RNG.normal(size=n)), "graded": (q * 10.0 ** -np.arange(n)) @ q.T, "zero": np.zeros((n, n)),
     }[kind]  # fmt: skip
     matrix = np.tril(matrix) + np.tril(matrix, -1).T
-    body = f"const v = new Float64Array({n * n}), w = new Float64Array({n}); eighJacobi(a, {n}, v, w); return [v, w];"
-    v, w = run(node, body, np.tril(matrix))  # only the lower triangle counts
+    v, w = run(node, EIGH % (n * n, n, n), np.tril(matrix))  # only the lower triangle counts
     v = v.reshape(n, n)
     size = max(np.abs(matrix).max(), 1e-300)
     np.testing.assert_allclose(w, np.linalg.eigvalsh(matrix), atol=1e-14 * n * size)
@@ -93,8 +104,7 @@ def test_eigh(n, kind, node):
 
 
 def test_eigh_of_nan_is_nan(node):
-    body = "const v = new Float64Array(4), w = new Float64Array(2); eighJacobi(a, 2, v, w); return [v, w];"
-    for out in run(node, body, np.array([1.0, 0.0, np.nan, 1.0])):
+    for out in run(node, EIGH % (4, 2, 2), np.array([1.0, 0.0, np.nan, 1.0])):
         assert np.isnan(out).all()
 
 
@@ -106,7 +116,9 @@ def test_threefry_known_answer(node):
         ((0x13198A2E, 0x03707344, 0x243F6A88, 0x85A308D3), (0xC4923A9C, 0x483DF7A0)),
     ]
     for words, answer in vectors:
-        (got,) = run(node, f"return [Float64Array.from(threefry2x32({','.join(map(str, words))}))];")
+        (got,) = run(
+            node, f"return [Float64Array.from(threefry2x32({','.join(map(str, words))}))];"
+        )
         assert got.tolist() == list(answer)
 
 
@@ -116,10 +128,15 @@ def test_random_helpers_match_jax(seed, node):
     body = f"""const k = new Float64Array(2); randomSeed({seed}, false, k);
         const out = [100, 100, 14, 2].map((n) => new Float64Array(n));
         randomBits32(k[0], k[1], 100, out[0]); randomBits64Top52(k[0], k[1], 100, out[1]);
-        randomSplit(k[0], k[1], 7, out[2]); randomFoldIn(k[0], k[1], -5, out[3]); return [k, ...out];"""
+        randomSplit(k[0], k[1], 7, out[2]); randomFoldIn(k[0], k[1], -5, out[3]);
+        return [k, ...out];"""
     words, bits, top, split, folded = run(node, body)
     np.testing.assert_array_equal(words, jax.random.key_data(key))
     np.testing.assert_array_equal(bits, jax.random.bits(key, (100,), jnp.uint32))
-    np.testing.assert_array_equal(top, np.asarray(jax.random.bits(key, (100,), jnp.uint64)) >> np.uint64(12))
+    np.testing.assert_array_equal(
+        top, np.asarray(jax.random.bits(key, (100,), jnp.uint64)) >> np.uint64(12)
+    )
     np.testing.assert_array_equal(split, np.ravel(jax.random.key_data(jax.random.split(key, 7))))
-    np.testing.assert_array_equal(folded, jax.random.key_data(jax.random.fold_in(key, jnp.int32(-5))))
+    np.testing.assert_array_equal(
+        folded, jax.random.key_data(jax.random.fold_in(key, jnp.int32(-5)))
+    )
