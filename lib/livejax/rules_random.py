@@ -37,7 +37,7 @@ def hashed(
         shape: axes that follow; the counter is the position along these.
         counter: a counter for each key instead.
     """
-    if not jax.config.read("jax_threefry_partitionable"):
+    if not getattr(jax.config, "jax_threefry_partitionable"):  # noqa: B009
         raise op.refuse("jax_threefry_partitionable is off")
     rank = len(keys.shape)
     lead = counter.shape if counter is not None and not rank else keys.shape

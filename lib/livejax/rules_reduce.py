@@ -170,6 +170,7 @@ def _cumulate(lowering: Lowering, op: Op) -> Sequence[Value]:
     value, dtype = op.inputs[0], op.out.dtype
     axis, reverse = op.params["axis"], op.params["reverse"]
     extent = value.shape[axis]
+    step: Callable[[str, str], str]
     if op.name == "cumlogsumexp":
         writer = Writer(lowering, op, dtype)
 

@@ -2,8 +2,8 @@
 
 Every number is a JavaScript number (a float64). float32 values are float64 values that a float32
 can hold: each result is rounded and, as on XLA's CPU, subnormals become zero (`flush32`), on the
-way in as well. 32-bit integers wrap by JavaScript's own int32 operators. 64-bit integers are exact below
-2^53, and `int53` throws beyond. Booleans are true/false or 1/0.
+way in as well. 32-bit integers wrap by JavaScript's own int32 operators. 64-bit integers are exact
+below 2^53, and `int53` throws beyond. Booleans are true/false or 1/0.
 """
 
 from __future__ import annotations
