@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve lab test check experiments benchmarks colab-branch lock clean distclean
+.PHONY: help setup book serve lab test check experiments benchmarks colab-branch picture lock clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,9 @@ benchmarks: setup  ## measure the compiled figures and print tables
 
 colab-branch: book  ## write the branch of .ipynb files that Colab opens
 	PYTHONPATH=book/extension python book/tools/colab.py
+
+picture: book  ## take the picture in README.md again
+	python book/tools/picture.py
 
 lock: setup  ## compile the dependencies of pyproject.toml into requirements.txt and package-lock.json
 	python -m pip install --quiet uv

@@ -15,11 +15,21 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.sync_api import Error, sync_playwright
-
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 NPM_PACKAGE = "@sparticuz/chromium@153.0.0"
+
+LAYS_OUT_TEXT = """
+import sys
+from playwright.sync_api import sync_playwright
+with sync_playwright() as playwright:
+    flags = ["--no-sandbox", "--disable-gpu"]
+    browser = playwright.chromium.launch(executable_path=sys.argv[1], args=flags, timeout=30_000)
+    page = browser.new_page()
+    page.set_content("<p>alive</p>")
+    print(page.inner_text("p"), end="")
+    browser.close()
+"""
 
 # The package unpacks itself where TMPDIR points; the variable makes it bring libnss3 along.
 UNPACK = """
@@ -50,18 +60,11 @@ def say(text: str) -> None:
 
 def runs(path: str | Path) -> bool:
     """Tell whether this browser starts and lays out text (without fonts it would not)."""
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=path, args=["--no-sandbox", "--disable-gpu"], timeout=30_000
-            )
-            page = browser.new_page()
-            page.set_content("<p>alive</p>")
-            text = page.inner_text("p")
-            browser.close()
-    except Error:
-        return False
-    return text == "alive"
+    # In a process of its own: callers may be inside a playwright session already.
+    done = subprocess.run(
+        [sys.executable, "-c", LAYS_OUT_TEXT, str(path)], capture_output=True, text=True
+    )
+    return done.stdout == "alive"
 
 
 def installed() -> Iterator[str | Path]:

@@ -14,9 +14,10 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+from sphinx.errors import ConfigError
+
 from execute import ROOT, notebooks
 from metabook.notebooks import Address, convert_file, read_address
-from sphinx.errors import ConfigError
 
 SETUP = """\
 # In Colab this installs the library of the book; elsewhere it does nothing.
