@@ -5,6 +5,7 @@ without scripts has title, summary, table, caption and takeaway, and nothing jum
 Labels wrap their inputs, which needs no ids: JupyterLab may show one figure twice.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -19,10 +20,12 @@ MAX_RADIOS = 4  # more options than this become a drop-down list
 
 
 def _range(label: str, text: str, low: float, high: float, step: float, value: float) -> str:
+    share = 100 * (value - low) / (high - low)
     return (
         f'<div class="livejax-row"><label><span class="livejax-label">{escape(label)}</span>'
         f'<input type="range" min="{low:.12g}" max="{high:.12g}" step="{step:.12g}" '
-        f'value="{value:.12g}" aria-valuetext="{escape(text)}" disabled></label>'
+        f'value="{value:.12g}" aria-valuetext="{escape(text)}" '
+        f'style="--livejax-share: {share:.4g}%" disabled></label>'
         f'<output aria-live="off">{escape(text)}</output></div>'
     )
 
@@ -33,7 +36,9 @@ def control_html(figure_id: str, name: str, control: Control, titles: Mapping[st
     match spec["kind"]:
         case "slider" if spec["log"]:
             # static/controls.js turns the stop numbers into values.
-            body = _range(spec["label"], text, 0, spec["stops"], 1, 0)
+            share = math.log(spec["value"] / spec["min"]) / math.log(spec["max"] / spec["min"])
+            stop = round(share * spec["stops"])
+            body = _range(spec["label"], text, 0, spec["stops"], 1, stop)
         case "slider":
             step = (spec["max"] - spec["min"]) / spec["stops"]
             body = _range(spec["label"], text, spec["min"], spec["max"], step, spec["value"])

@@ -2,37 +2,6 @@
 
 const SETTLED = 300; // ms without a move after which screen readers and the address hear of it
 
-// On a built page plotly lies beside pagewidget.js; in JupyterLab the kernel has it. Once for all figures.
-function loadPlotly(model, page) {
-  if (globalThis.livejaxPlotly === undefined) {
-    globalThis.livejaxPlotly = page
-      ? page.script("plotly-cartesian.min.js").then(() => globalThis.Plotly)
-      : plotlyFromKernel(model);
-    globalThis.livejaxPlotly.catch(() => { globalThis.livejaxPlotly = undefined; });
-  }
-  return globalThis.livejaxPlotly;
-}
-
-function plotlyFromKernel(model) {
-  return new Promise((resolve, reject) => {
-    const receive = async (content, buffers) => {
-      if (content !== "plotly") return;
-      model.off("msg:custom", receive);
-      try {
-        const unpacked = new Blob([buffers[0]]).stream().pipeThrough(new DecompressionStream("gzip"));
-        const module = { exports: {} };
-        const code = await new Response(unpacked).text();
-        new Function("module", "exports", "define", code).call(globalThis, module, module.exports, undefined);
-        resolve(module.exports);
-      } catch (error) {
-        reject(error);
-      }
-    };
-    model.on("msg:custom", receive);
-    model.send("plotly");
-  });
-}
-
 class LiveFigure {
   outputs = {};
   #model;
@@ -99,7 +68,8 @@ class LiveFigure {
     this.#plot = new Plot(plotly, node, this.#spec);
     this.#overlay = new Overlay(stage, this.#spec, this.#plot);
     for (const [name, control] of Object.entries(this.#spec.controls)) {
-      if (control.kind === "point") this.#overlay.addHandle(name, control, (value) => this.#change({ [name]: value }));
+      if (control.kind !== "point") continue;
+      this.#overlay.addHandle(name, control, (value) => this.#change({ [name]: value }));
     }
     await this.#drawAll();
     let width = node.clientWidth;

@@ -65,10 +65,11 @@ def lines(id="fig-lines", **changes):
     return livejax.LiveFigure(id=id, **arguments)
 
 
-def landscape(start, sharpness):
+def landscape(start, sharpness, power):
     """A path from `start`, a map over the plane, bars, and one number that can be NaN."""
     grid = jnp.linspace(-1.0, 1.0, 30)
     heights = sharpness / (grid[:, None] ** 2 + grid[None, :] ** 2 - 0.1)
+    heights = heights * 2.0**power
 
     def step(point, _):
         return point * (1.0 - sharpness * jnp.array([0.1, 0.5])), point
@@ -97,6 +98,9 @@ def plane(id="fig-plane"):
         {
             "start": livejax.Point((0.5, 0.5), x=(-1, 1), y=(-1, 1), label="start"),
             "sharpness": livejax.Slider(0.1, 6.0, 1.0, label="sharpness"),
+            "power": livejax.Choice(
+                {f"p{k}": f"2 to the {k}" for k in range(5)}, "p0", label="power"
+            ),
         },
         template,
         fills={

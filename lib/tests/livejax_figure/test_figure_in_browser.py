@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pagewidget import write_page
 from playwright.sync_api import sync_playwright
 from sample_figures import lines, plane
+
+from pagewidget import write_page
 
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "book" / "tools"))
@@ -140,6 +141,17 @@ def test_choices_switches_and_arrow_keys_move_the_state(open_page):
     assert root.get_by_role("radio", name="round bowl").is_checked()
 
 
+def test_a_drop_down_list_redraws_the_map(open_page, figures):
+    page = open_page()
+    image = page.locator("#fig-plane .heatmaplayer image")
+    before = image.get_attribute("href")
+    page.locator("#fig-plane").get_by_label("power").select_option("2 to the 3")
+    page.wait_for_timeout(SETTLE)
+    assert state(page, "fig-plane")["power"] == "p3"
+    assert image.get_attribute("href") != before
+    agree(page, figures["fig-plane"])
+
+
 def test_a_direct_move_draws_what_plotly_would(open_page):
     """Lines and markers whose SVG was written by hand lie where a full redraw puts them."""
     page = open_page()
@@ -208,12 +220,16 @@ def test_the_address_follows_and_the_default_leaves_it_clean(open_page, address)
 
 def test_a_link_restores_the_state_and_scrolls_to_the_figure(open_page):
     page = open_page("#fig-plane?start=-0.5,0.25&sharpness=99&junk=1")
-    assert state(page, "fig-plane") == {"start": [-0.5, 0.25], "sharpness": 6}
+    assert state(page, "fig-plane") == {
+        "start": [-0.5, 0.25],
+        "sharpness": 6,
+        "power": "p0",
+    }
     top = page.locator("#fig-plane").bounding_box()["y"]
     assert -5 < top < 400
     page.evaluate("() => { location.hash = '#fig-plane?sharpness=2'; }")
     page.wait_for_timeout(SETTLE)
-    assert state(page, "fig-plane") == {"start": [0.5, 0.5], "sharpness": 2}
+    assert state(page, "fig-plane") == {"start": [0.5, 0.5], "sharpness": 2, "power": "p0"}
 
 
 def test_copy_link_puts_the_setting_on_the_clipboard(open_page, address):

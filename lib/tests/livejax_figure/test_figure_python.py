@@ -260,7 +260,7 @@ def test_both_languages_say_the_same(name, state, tmp_path):
     flat = {key: [float(v) for v in np.ravel(value)] for key, value in outputs.items()}
     full = {key: list(v) if isinstance(v, tuple) else v
             for key, v in (figure.default_state() | state).items()}  # fmt: skip
-    files = ["format.js", "summary.js", "divergence.js", "plot.js"]
+    files = ["format.js", "summary.js", "divergence.js", "frame.js"]
     expression = "summaryText(one[0], one[1], one[2], computeFrame(one[0], one[2]).exits)"
     assert in_node(files, expression, [[figure._spec, full, flat]], tmp_path) == [
         figure.summary_text(**state)
