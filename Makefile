@@ -40,6 +40,7 @@ experiments: setup  ## run every experiment again (slow) and store its results
 
 benchmarks: setup  ## measure the compiled figures and print tables
 	python lib/benchmarks/compiler.py
+	CHROMIUM=$$(python book/tools/chromium.py) && python lib/benchmarks/redraw.py --chromium "$$CHROMIUM"
 
 colab-branch: book  ## write the branch of .ipynb files that Colab opens
 	PYTHONPATH=book/extension python book/tools/colab.py
