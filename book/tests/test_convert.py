@@ -7,7 +7,8 @@ from browser import ROOT
 
 sys.path.insert(0, str(ROOT / "book" / "extension"))
 
-from metabook.convert import find_labels, is_notebook, to_ipynb
+from metabook.convert import to_ipynb
+from metabook.markup import find_labels, is_notebook
 
 HEADER = "---\njupytext:\n  text_representation:\n    format_name: myst\n---\n\n"
 

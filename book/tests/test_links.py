@@ -19,7 +19,7 @@ sys.path[:0] = [str(ROOT / "book" / "tools"), str(ROOT / "book" / "extension")]
 from sphinx.errors import ConfigError  # noqa: E402
 
 import colab  # noqa: E402
-from metabook.notebooks import Address, read_address  # noqa: E402
+from metabook.address import Address, read_address  # noqa: E402
 
 MADE_UP = "https://github.com/some-owner/some-book"
 LAUNCHERS = ("mybinder.org", "colab.research.google.com", "/hub/user-redirect/", "/edit/", "/blob/")

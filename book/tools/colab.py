@@ -17,7 +17,8 @@ import nbformat
 from sphinx.errors import ConfigError
 
 from execute import ROOT, notebooks
-from metabook.notebooks import Address, convert_file, read_address
+from metabook.address import Address, read_address
+from metabook.notebooks import convert_file
 
 SETUP = """\
 # In Colab this installs the library of the book; elsewhere it does nothing.

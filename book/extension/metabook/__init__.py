@@ -10,7 +10,8 @@
 * `checks`: what makes the build fail
 * `katex`: formulas, typeset while the book is built
 * `assets`: the files that pages load
-* `convert`, `notebooks`: the `.ipynb` of each page; launch and edit links
+* `markup`, `convert`, `notebooks`: the `.ipynb` of each page
+* `address`: launch and edit links
 * `pages`: the theme and what it shows
 """
 

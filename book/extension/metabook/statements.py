@@ -10,15 +10,10 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from metabook.boxes import Box, box, text_box
+from metabook.markup import STATUS_LABELS
 
 KINDS = ("theorem", "proposition", "lemma", "corollary", "definition", "fact")
 PROVED_KINDS = ("theorem", "proposition", "lemma", "corollary")
-STATUS_LABELS = {
-    "paper": "From the paper",
-    "ours": "Our proof",
-    "measured": "Measured",
-    "definition": "Definition",
-}
 
 
 def choice_of(*allowed: str) -> Any:
