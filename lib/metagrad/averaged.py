@@ -5,7 +5,7 @@ at the average x̄_t = (1 - ρ_t) x̄_{t-1} + ρ_t w_t, and the meta-gradient is
 
     g_t = (1/ρ_t) ∇_w f((1 - ρ_t) x̄_{t-1} + ρ_t w) at w = w_t,   which equals ∇f(x̄_t).
 
-Symbols as in `metagrad.weights`: α_t, A_t, ρ_t, κ_t, β.
+Symbols as in `metagrad.weights`: α_t, A_t, ρ_t, γ_t, β.
 """
 
 from typing import Any, NamedTuple
@@ -69,9 +69,9 @@ def averaged_meta_learning(
 
     The meta-learner is follow-the-regularized-leader, w_1 = x_0 and
 
-    w_{t+1} = x_0 - β (α_1 g_1 + ... + α_t g_t + κ_{t+1} g_t),
+    w_{t+1} = x_0 - β (α_1 g_1 + ... + α_t g_t + γ_{t+1} g_t),
 
-    whose last term is a *hint*: a guess, of weight κ_{t+1}, of the gradient still to come.
+    whose last term is a *hint*: a guess, of weight γ_{t+1}, of the gradient still to come.
     As a recurrence in x̄_t it has the coefficients `weights.three_term_coefficients`; with
     `nesterov_weights` and `nesterov_hints`, x̄_t is Nesterov's look-ahead point y_t.
     Source: our derivation.
@@ -81,7 +81,7 @@ def averaged_meta_learning(
         x0: the start, an array; x̄_1 = x_1 = x_0.
         weights: α_1, ..., α_T, positive, shape (T,).
         meta_step_size: β, positive.
-        hint_weights: κ_1, ..., κ_T, shape (T,); None for no hint. κ_1 is not used: before the
+        hint_weights: γ_1, ..., γ_T, shape (T,); None for no hint. γ_1 is not used: before the
             first step there is no gradient to guess from.
 
     Returns:

@@ -1,6 +1,6 @@
 """Weights of an average, weights of a hint, and the recurrence that they amount to.
 
-Symbols: α_t > 0 weights, A_t = α_1 + ... + α_t (A_0 = 0), ρ_t = α_t / A_t, κ_t hint weights,
+Symbols: α_t > 0 weights, A_t = α_1 + ... + α_t (A_0 = 0), ρ_t = α_t / A_t, γ_t hint weights,
 β the meta step size. Every array here starts at t = 1.
 """
 
@@ -41,7 +41,7 @@ def nesterov_weights(inner_steps: int) -> jax.Array:
 
 
 def nesterov_hints(weights: Any) -> jax.Array:
-    """The hint weights κ_t = α_t - 1, which with `nesterov_weights` give Nesterov's method.
+    """The hint weights γ_t = α_t - 1, which with `nesterov_weights` give Nesterov's method.
 
     >>> nesterov_hints(power_weights(3, 1.0)).tolist()
     [0.0, 1.0, 2.0]
@@ -87,7 +87,7 @@ def three_term_coefficients(
     x̄_{t+1} = x̄_t + m_{t+1} (x̄_t - x̄_{t-1}) - ε_{t+1} ∇f(x̄_t) - δ_{t+1} (∇f(x̄_t) - ∇f(x̄_{t-1}))
 
     m_{t+1} = α_{t+1} A_{t-1} / (A_{t+1} α_t),
-    ε_{t+1} = β ρ_{t+1} (α_t + κ_{t+1} - κ_t),   δ_{t+1} = β ρ_{t+1} κ_t,   κ_1 = 0.
+    ε_{t+1} = β ρ_{t+1} (α_t + γ_{t+1} - γ_t),   δ_{t+1} = β ρ_{t+1} γ_t,   γ_1 = 0.
 
     Given to `momentum.three_term`, they return the averages of `averaged_meta_learning`.
     Source: our derivation.
@@ -95,7 +95,7 @@ def three_term_coefficients(
     Args:
         weights: α_1, ..., α_T, positive, shape (T,).
         meta_step_size: β, positive.
-        hint_weights: κ_1, ..., κ_T, shape (T,), κ_1 not used; None for no hint.
+        hint_weights: γ_1, ..., γ_T, shape (T,), γ_1 not used; None for no hint.
 
     Returns:
         The coefficients, three arrays of shape (T - 1,).

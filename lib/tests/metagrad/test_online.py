@@ -220,7 +220,7 @@ def test_nesterov_weights_and_coefficients():
 
 
 def test_plain_hint_is_not_nesterov():
-    """The undamped hint κ_t = α_t has another correction, and leads elsewhere."""
+    """The undamped hint γ_t = α_t has another correction, and leads elsewhere."""
     loss, weights = LOSSES["log_cosh"], online.nesterov_weights(STEPS)
     coefficients = online.three_term_coefficients(weights, 0.1, weights)
     # δ_{t+1} = β α_t / α_{t+1} for t >= 2, where Nesterov has β (α_t - 1) / α_{t+1}.
