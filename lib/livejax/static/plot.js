@@ -1,9 +1,9 @@
 // Draws the outputs into plotly.
 //
 // The first draw, a change of size and a change of theme go through Plotly.react. A move of a control
-// must fit into one frame of a phone, so it writes the coordinates of plain lines and markers straight
-// into the SVG that plotly made; all else (bars, heat maps, filled areas) goes through Plotly.restyle,
-// and only if its numbers changed.
+// must fit into one frame of a phone, so it writes the coordinates of plain lines and markers, and the
+// picture of a heat map, straight into the SVG that plotly made; all else (bars, filled areas) goes
+// through Plotly.update, and only if its numbers changed.
 
 function axisPixels(value, axis) {
   const [start, stop] = axis.range;
@@ -66,6 +66,7 @@ class Plot {
   // Plain lines and markers: only coordinates change. False if plotly has to do it.
   #moveDirectly(index, values, changed) {
     const trace = this.#spec.data[index];
+    if (trace.type === "heatmap" && changed.join() === "z") return paintHeatMap(this.#node, index, values.z);
     if (trace.type !== "scatter" || trace.fill || trace.stackgroup || trace.text) return false;
     if (trace.line?.shape || changed.some((name) => name !== "x" && name !== "y")) return false;
     const group = this.#node.querySelector(`.scatterlayer .tracelivejax${index}`);

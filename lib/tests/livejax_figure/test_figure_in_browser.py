@@ -182,6 +182,32 @@ def test_a_direct_move_draws_what_plotly_would(open_page):
             np.testing.assert_allclose(numbers, others, atol=0.02)
 
 
+def test_a_directly_painted_map_is_plotlys_picture(open_page):
+    page = open_page()
+    pixels = """
+    async () => {
+      const image = document.querySelector("#fig-plane .heatmaplayer image");
+      const picture = new Image();
+      picture.src = image.getAttribute("href");
+      await picture.decode();
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [picture.width, picture.height];
+      const context = canvas.getContext("2d");
+      context.drawImage(picture, 0, 0);
+      return [...context.getImageData(0, 0, canvas.width, canvas.height).data];
+    }
+    """
+    before = np.array(page.evaluate(pixels))
+    page.evaluate("() => document.getElementById('fig-plane').livejax.set('sharpness', 2.5)")
+    painted = np.array(page.evaluate(pixels))
+    page.evaluate("() => { document.documentElement.dataset.theme = 'dark'; }")
+    page.wait_for_timeout(300)
+    redrawn = np.array(page.evaluate(pixels))
+    assert painted.shape == redrawn.shape == before.shape
+    assert np.abs(painted - before).max() > 20
+    assert np.abs(painted - redrawn).max() <= 3  # of 255; the scale is read at 256 places
+
+
 def test_divergence_is_marked_at_the_edge(open_page, figures):
     page = open_page()
     page.evaluate("() => document.getElementById('fig-lines').livejax.set('step_size', 10)")
