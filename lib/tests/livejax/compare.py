@@ -103,38 +103,44 @@ def check_leaf(
         assert not flipped.any(), f"{leaf.name}: wrong sign of zero at {np.flatnonzero(flipped)}"
 
 
-def one_ulp_changes(args, draws: int, seed: int = 0) -> list:
-    """Copies of `args` with every nonzero float moved to a neighboring float of its type."""
+def small_changes(args, draws: int, ulps: int, seed: int = 0) -> list:
+    """Copies of `args` with every nonzero float moved by `ulps` units in its last place."""
     rng = np.random.default_rng(seed)
 
     def move(leaf):
         value = np.asarray(leaf)
         if not np.issubdtype(value.dtype, np.floating):
             return leaf
-        toward = np.where(rng.random(value.shape) < 0.5, -np.inf, np.inf).astype(value.dtype)
-        return np.where(value == 0, value, np.nextafter(value, toward)).astype(value.dtype)
+        sign = np.where(rng.random(value.shape) < 0.5, -1, 1)
+        return np.where(value == 0, value, value + sign * ulps * np.spacing(value)).astype(
+            value.dtype
+        )
 
     return [jax.tree.map(move, args) for _ in range(draws)]
 
 
 def one_ulp_response(evaluate: Callable, args: Sequence, draws: int = 6) -> list[np.ndarray]:
-    """Largest change of each output entry, in JAX, over `draws` one-ulp changes of the inputs.
+    """Largest change of each output entry, in JAX and per ulp, over small changes of the inputs.
+
+    An output that is itself a rounding error often keeps its value when an input moves by one ulp;
+    so the inputs are moved by 1, 8 and 64.
 
     Args:
         evaluate: The function in JAX, best jitted, of the positional `args`.
         args: Its arguments; integers and zeros stay as they are.
-        draws: How many random one-ulp changes are tried.
+        draws: How many random changes of each size are tried.
 
     Returns:
-        One array for each output leaf, of its shape: absolute changes, inf where an entry becomes
-        finite or stops being so.
+        One array for each output leaf, of its shape: absolute changes for each ulp, inf where an
+        entry becomes finite or stops being so.
     """
     base = leaves_of(evaluate(*args))
     response = [np.zeros(leaf.want.shape) for leaf in base]
-    for moved in one_ulp_changes(tuple(args), draws):
-        for index, leaf in enumerate(leaves_of(evaluate(*moved))):
-            gap = disagreement(leaf.want, base[index].want)
-            response[index] = np.maximum(response[index], gap)
+    for ulps in (1, 8, 64):
+        for moved in small_changes(tuple(args), draws, ulps):
+            for index, leaf in enumerate(leaves_of(evaluate(*moved))):
+                gap = disagreement(leaf.want, base[index].want) / ulps
+                response[index] = np.maximum(response[index], gap)
     return response
 
 
