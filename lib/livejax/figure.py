@@ -28,7 +28,8 @@ from pagewidget.assets import static_text
 # In the order in which a reader of the module meets them.
 SCRIPTS = (
     "format.js", "summary.js", "divergence.js", "table.js", "controls.js", "address.js",
-    "theme.js", "frame.js", "layout.js", "heatmap.js", "plot.js", "overlay.js", "plotly.js", "figure.js",
+    "theme.js", "frame.js", "layout.js", "heatmap.js", "plot.js", "overlay.js", "plotly.js",
+    "figure.js",
 )  # fmt: skip
 
 
