@@ -42,7 +42,7 @@ T.add("of-sort-and-argmax", lambda x: jax.grad(lambda v: jnp.sort(v)[0] * 2 + v[
 T.add("of-layout", lambda x: jax.grad(lambda v: jnp.sum(jnp.concatenate([v.T.ravel(), jnp.pad(v, 1).ravel(), v[::-1, 1:].ravel()]) ** 2))(x), M)
 T.add("of-broadcast", lambda a, b: jax.grad(lambda u, v: jnp.sum((u[:, None] + v[None, :]) ** 2 * u[:, None]), (0, 1))(a, b), V, V[:3])
 T.add("of-size-1-broadcast", lambda a, b: jax.grad(lambda u, v: jnp.sum(jnp.sin(u * v)), (0, 1))(a, b), np.array([[1.0], [2.0]]), np.array([[3.0, 4.0, 5.0]]))
-T.add("of-clip", lambda x, lo: jax.grad(lambda v, b: jnp.sum(jnp.clip(v, b, 1.0) ** 2), (0, 1))(x, lo), X, -0.5)
+T.add("of-clip-bounds", lambda x, lo: jax.grad(lambda v, b: jnp.sum(jnp.clip(v, b, 1.0) ** 2), (0, 1))(x, lo), X, -0.5)
 T.add("of-pytree", lambda p: jax.value_and_grad(lambda q: jnp.sum(jnp.tanh(q["w"] @ q["x"]) + q["b"]) ** 2)(p), {"w": M, "b": 0.5, "x": np.ones(4)})
 T.add("with-aux", lambda x: jax.value_and_grad(lambda v: (jnp.sum(v**2), v * 3), has_aux=True)(x), V)
 T.add("jvp", lambda x, t: jax.jvp(lambda v: (jnp.sin(v), jnp.sum(v**3)), (x,), (t,)), V, V[::-1].copy())

@@ -90,7 +90,9 @@ def test_eigh(n, kind, node):
     q = np.linalg.qr(g)[0]
     matrix = {
         "random": g + g.T, "repeated": (q * np.repeat([1.0, 2.0], n)[:n]) @ q.T,
-        "diagonal": np.diag(RNG.normal(size=n)), "graded": (q * 10.0 ** -np.arange(n)) @ q.T, "zero": np.zeros((n, n)),
+        "diagonal": np.diag(RNG.normal(size=n)),
+        "graded": (q * 10.0 ** -np.arange(n)) @ q.T,
+        "zero": np.zeros((n, n)),
     }[kind]  # fmt: skip
     matrix = np.tril(matrix) + np.tril(matrix, -1).T
     v, w = run(node, EIGH % (n * n, n, n), np.tril(matrix))  # only the lower triangle counts
