@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from browser import define
 from compare import ROUNDINGS, SHIPPED, check_leaf, leaves_of, one_ulp_response
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 from livejax import LiveFigure
 
@@ -28,7 +28,6 @@ class Shown:
         drawing: a fingerprint of the marks in the plot.
         marks: how many marks of the moving traces lie inside the plot.
         text: every word and number that the figure shows.
-        summary: the summary's text.
     """
 
     state: dict[str, Any]
@@ -36,7 +35,6 @@ class Shown:
     drawing: str
     marks: int
     text: str
-    summary: str
 
 
 def live_traces(figure: LiveFigure) -> list[int]:
@@ -46,7 +44,7 @@ def live_traces(figure: LiveFigure) -> list[int]:
 
 
 def read(page: Page, figure: LiveFigure) -> Shown:
-    """What `figure` shows once the draw that is under way is done and its summary has settled."""
+    """What `figure` shows once the draw that is under way is done."""
     define(page, SCRIPT)
     raw = page.evaluate("([id, live]) => readFigure(id, live)", [figure.id, live_traces(figure)])
     outputs = {
@@ -130,10 +128,11 @@ def check_outputs(figure: LiveFigure, shown: Shown) -> None:
             check_leaf(leaf, shown.outputs[key], SHIPPED, allowed=ROUNDINGS * response[index])
 
 
-def summary_of(figure: LiveFigure, shown: Shown) -> str:
-    """The summary that Python writes about the numbers that the browser computed.
+def check_summary(page: Page, figure: LiveFigure, shown: Shown) -> None:
+    """Raise AssertionError where the summary is not what Python writes about the same numbers.
 
-    Not about JAX's own: a figure whose point is a rounding error may print it.
+    The numbers are the browser's, not JAX's own: a figure may print a rounding error. The figure
+    waits a moment after a move before it writes.
     """
     like = figure.evaluate(**shown.state)
     outputs = {
@@ -141,4 +140,7 @@ def summary_of(figure: LiveFigure, shown: Shown) -> str:
         for key, value in like.items()
     }
     with patch.object(figure, "evaluate", lambda **state: outputs):
-        return figure.summary_text(**shown.state)
+        expected = figure.summary_text(**shown.state)
+    assert "undefined" not in expected, expected
+    summary = locate(page, figure).locator(".livejax-summary")
+    expect(summary).to_have_text(expected, use_inner_text=True, timeout=5000)
