@@ -24,7 +24,7 @@ import sys
 from playwright.sync_api import sync_playwright
 with sync_playwright() as playwright:
     flags = ["--no-sandbox", "--disable-gpu"]
-    browser = playwright.chromium.launch(executable_path=sys.argv[1], args=flags, timeout=30_000)
+    browser = playwright.chromium.launch(executable_path=sys.argv[1], args=flags, timeout=120_000)
     page = browser.new_page()
     page.set_content("<p>alive</p>")
     print(page.inner_text("p"), end="")
