@@ -32,7 +32,8 @@ def _range(label: str, text: str, low: float, high: float, step: float, value: f
 
 def control_html(figure_id: str, name: str, control: Control, titles: Mapping[str, str]) -> str:
     """One control with its native inputs, disabled until scripts run."""
-    spec, text = control.spec(), control.text(control.default)
+    spec = control.spec()
+    text = control.text(control.default)  # type: ignore[arg-type]  # a default is of its own kind
     match spec["kind"]:
         case "slider" if spec["log"]:
             # static/controls.js turns the stop numbers into values.

@@ -66,6 +66,7 @@ def fill_text(
         else:
             control, value = controls[part["control"]], state[part["control"]]
             if part["index"] is not None:
+                assert isinstance(control, Point)  # parse_summary allows an index only there
                 value = value[part["index"]]
                 words.append(format_number(value, part["format"] or control.format))
             elif part["format"]:
