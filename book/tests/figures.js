@@ -7,7 +7,6 @@ window.readFigure = async (id, live) => {
   await figure.livejax.ready;
   await frame(); // the figure draws with the next frame after a move
   await frame();
-  const summary = await settled(figure.querySelector(".livejax-summary"));
 
   const layout = plot._fullLayout;
   const corner = plot.querySelector("svg.main-svg").getBoundingClientRect();
@@ -40,23 +39,8 @@ window.readFigure = async (id, live) => {
     drawing: await fingerprint([...plot.querySelectorAll(".cartesianlayer, .shapelayer")]),
     marks: [...marks, ...labels].filter(inside).length,
     text: [figure.innerText, ...[...plot.querySelectorAll("text")].map((text) => text.textContent)].join("\n"),
-    summary,
   };
 };
-
-// The summary's text once it has not changed for longer than a figure waits to write it.
-async function settled(summary) {
-  let text = summary.textContent;
-  let since = performance.now();
-  while (performance.now() - since < 450) {
-    await new Promise((done) => setTimeout(done, 30));
-    if (summary.textContent !== text) {
-      text = summary.textContent;
-      since = performance.now() - 380; // it is written once a move
-    }
-  }
-  return text;
-}
 
 function base64(array) {
   const bytes = new Uint8Array(new Float64Array(array).buffer);

@@ -10,7 +10,7 @@ import collect  # noqa: F401  (puts `compare` and `noderun` on the path)
 import jax
 import numpy as np
 from browser import define
-from compare import ROUNDINGS, SHIPPED, check_leaf, leaves_of, one_ulp_response
+from compare import ROUNDINGS, SHIPPED, check_leaf, leaves_of, one_ulp_response, zero_step_of
 from playwright.sync_api import Locator, Page, expect
 
 from livejax import LiveFigure
@@ -124,7 +124,9 @@ def check_outputs(figure: LiveFigure, shown: Shown) -> None:
         try:
             check_leaf(leaf, shown.outputs[key], SHIPPED)
         except AssertionError:
-            response = response or one_ulp_response(evaluate, (values,))
+            response = response or one_ulp_response(
+                evaluate, (values,), zero_step=zero_step_of(figure.controls)
+            )
             check_leaf(leaf, shown.outputs[key], SHIPPED, allowed=ROUNDINGS * response[index])
 
 

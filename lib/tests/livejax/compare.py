@@ -103,8 +103,11 @@ def check_leaf(
         assert not flipped.any(), f"{leaf.name}: wrong sign of zero at {np.flatnonzero(flipped)}"
 
 
-def small_changes(args, draws: int, ulps: int, seed: int = 0) -> list:
-    """Copies of `args` with every nonzero float moved by `ulps` units in its last place."""
+def small_changes(args, draws: int, ulps: int, seed: int = 0, *, zero_step: float = 0.0) -> list:
+    """Copies of `args` with every float moved by `ulps` units in its last place.
+
+    A zero has no such unit; it moves up by `ulps` times `zero_step`.
+    """
     rng = np.random.default_rng(seed)
 
     def move(leaf):
@@ -112,14 +115,15 @@ def small_changes(args, draws: int, ulps: int, seed: int = 0) -> list:
         if not np.issubdtype(value.dtype, np.floating):
             return leaf
         sign = np.where(rng.random(value.shape) < 0.5, -1, 1)
-        return np.where(value == 0, value, value + sign * ulps * np.spacing(value)).astype(
-            value.dtype
-        )
+        change = np.where(value == 0, zero_step, sign * np.spacing(value))
+        return (value + ulps * change).astype(value.dtype)
 
     return [jax.tree.map(move, args) for _ in range(draws)]
 
 
-def one_ulp_response(evaluate: Callable, args: Sequence, draws: int = 6) -> list[np.ndarray]:
+def one_ulp_response(
+    evaluate: Callable, args: Sequence, draws: int = 6, *, zero_step: float = 0.0
+) -> list[np.ndarray]:
     """Largest change of each output entry, in JAX and per ulp, over small changes of the inputs.
 
     An output that is itself a rounding error often keeps its value when an input moves by one ulp;
@@ -127,8 +131,9 @@ def one_ulp_response(evaluate: Callable, args: Sequence, draws: int = 6) -> list
 
     Args:
         evaluate: The function in JAX, best jitted, of the positional `args`.
-        args: Its arguments; integers and zeros stay as they are.
+        args: Its arguments; integers stay as they are.
         draws: How many random changes of each size are tried.
+        zero_step: What counts as one ulp of a zero among the arguments.
 
     Returns:
         One array for each output leaf, of its shape: absolute changes for each ulp, inf where an
@@ -137,7 +142,7 @@ def one_ulp_response(evaluate: Callable, args: Sequence, draws: int = 6) -> list
     base = leaves_of(evaluate(*args))
     response = [np.zeros(leaf.want.shape) for leaf in base]
     for ulps in (1, 8, 64):
-        for moved in small_changes(tuple(args), draws, ulps):
+        for moved in small_changes(tuple(args), draws, ulps, zero_step=zero_step):
             for index, leaf in enumerate(leaves_of(evaluate(*moved))):
                 gap = disagreement(leaf.want, base[index].want) / ulps
                 response[index] = np.maximum(response[index], gap)
@@ -188,6 +193,7 @@ def compare_function(
     *,
     node: Node,
     tolerance: float = SHIPPED,
+    zero_step: float = 0.0,
 ) -> Report:
     """Compare a compiled function with JAX at many arguments.
 
@@ -198,6 +204,7 @@ def compare_function(
         node: A running node process.
         tolerance: Largest difference in units of each output's scale. Where a function amplifies
             rounding, `ROUNDINGS` times the measured response is granted; never widen by hand.
+        zero_step: What counts as one ulp of a zero among the arguments.
 
     Returns:
         What was covered.
@@ -213,13 +220,15 @@ def compare_function(
         leaves = leaves_of(evaluate(*args))
         assert len(got) == len(leaves), f"{len(got)} outputs, JAX gives {len(leaves)}"
         # JavaScript may agree by luck, so what one ulp does is measured at some settings anyway.
-        response = one_ulp_response(evaluate, args) if number < MEASURED else None
+        response = (
+            one_ulp_response(evaluate, args, zero_step=zero_step) if number < MEASURED else None
+        )
         for index, (leaf, values) in enumerate(zip(leaves, got, strict=True)):
             rows = reproducible = len(leaf.want) if leaf.want.ndim else 1
             if response:
                 reproducible = covered_rows(response[index], leaf.want)
             if not agrees(leaf, values, tolerance):
-                response = response or one_ulp_response(evaluate, args)
+                response = response or one_ulp_response(evaluate, args, zero_step=zero_step)
                 grant = response[index] * (1 if leaf.exact else ROUNDINGS)
                 try:
                     check_leaf(leaf, values, tolerance, allowed=grant)
@@ -294,4 +303,13 @@ def compare_figure(figure: Any, *, node: Node, count: int = 200, seed: int = 0) 
         ({name: control.argument(state[name]) for name, control in figure.controls.items()},)
         for state in random_states(figure.controls, count, seed)
     ]
-    return compare_function(figure.compiled, evaluate, samples, node=node)
+    return compare_function(
+        figure.compiled, evaluate, samples, node=node, zero_step=zero_step_of(figure.controls)
+    )
+
+
+def zero_step_of(controls: dict) -> float:
+    """One ulp of a slider that stands at zero: that of the shortest range of `controls`."""
+    ranges = [(c.min, c.max) for c in controls.values() if hasattr(c, "log")]
+    ranges += [bounds for c in controls.values() if hasattr(c, "axes") for bounds in (c.x, c.y)]
+    return float(np.finfo(np.float64).eps) * min((high - low for low, high in ranges), default=0.0)
