@@ -242,6 +242,7 @@ def test_a_finger_scrolls_on_the_chart_and_drags_the_handle(browser, site, name)
             handle = plot.locator("xpath=..").locator(f".livejax-handle[data-handle='{control}']")
             handle.evaluate("(one) => one.scrollIntoView({ block: 'center', behavior: 'instant' })")
             read(page, figure)
+            stand_still(page)  # the swipe before may still be gliding
             box = handle.bounding_box()
             assert min(box["width"], box["height"]) >= 24, f"{where}: the handle is small: {box}"
             before = read(page, figure), page.evaluate("scrollY")
@@ -252,6 +253,20 @@ def test_a_finger_scrolls_on_the_chart_and_drags_the_handle(browser, site, name)
             check_shown(page, figure, after[0], f"{where}, handle {control} dragged")
     assert tab.problems == [], name
     tab.close()
+
+
+def stand_still(page):
+    """Wait until the page has kept its place for a quarter of a second."""
+    page.evaluate(
+        """() => new Promise((resolve) => {
+          let place = scrollY, since = performance.now();
+          const look = (now) => {
+            if (scrollY !== place) [place, since] = [scrollY, now];
+            if (now - since > 250) resolve(); else requestAnimationFrame(look);
+          };
+          requestAnimationFrame(look);
+        })"""
+    )
 
 
 def swipe(touch, x, y, dx, dy, steps=8):

@@ -136,7 +136,9 @@ def test_tab_walks_through_every_control_and_shows_where_it_is(tabs, name):
     )
     reached: dict[str, str] = {}
     page.evaluate("() => { const top = document.body; top.tabIndex = -1; top.focus(); }")
-    for _ in range(len(expected)):
+    for _ in range(2 * len(expected)):  # Chromium also stops at boxes that scroll
+        if reached.keys() >= set(expected):
+            break
         page.keyboard.press("Tab")
         walk, label, marked = page.evaluate(
             """() => {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import multiprocessing
 import os
 import sys
 import time
@@ -96,7 +97,9 @@ def execute(root: Path = ROOT) -> tuple[list[Path], list[Path]]:
             stale[path] = current
 
     failed = []
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    # Not forked: whoever calls this may already run JAX's threads.
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=fresh) as pool:
         jobs = {pool.submit(run, path): path for path in stale}
         for job in as_completed(jobs):
             path, result = jobs[job], job.result()
