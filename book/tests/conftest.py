@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tools")]
 
-from browser import HTML, Tab, chromium, serve
+from rounding import round_each_operation  # noqa: E402
+
+round_each_operation()  # before a test imports JAX
+
+from browser import HTML, Tab, chromium, serve  # noqa: E402
 
 
 @pytest.fixture(scope="session")

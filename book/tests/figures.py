@@ -10,7 +10,15 @@ import collect  # noqa: F401  (puts `compare` and `noderun` on the path)
 import jax
 import numpy as np
 from browser import define
-from compare import ROUNDINGS, SHIPPED, check_leaf, leaves_of, one_ulp_response, zero_step_of
+from compare import (
+    PATIENT,
+    ROUNDINGS,
+    SHIPPED,
+    check_leaf,
+    leaves_of,
+    one_ulp_response,
+    zero_step_of,
+)
 from playwright.sync_api import Locator, Page, expect
 
 from livejax import LiveFigure
@@ -125,7 +133,7 @@ def check_outputs(figure: LiveFigure, shown: Shown) -> None:
             check_leaf(leaf, shown.outputs[key], SHIPPED)
         except AssertionError:
             response = response or one_ulp_response(
-                evaluate, (values,), zero_step=zero_step_of(figure.controls)
+                evaluate, (values,), PATIENT, zero_step=zero_step_of(figure.controls)
             )
             check_leaf(leaf, shown.outputs[key], SHIPPED, allowed=ROUNDINGS * response[index])
 

@@ -231,6 +231,7 @@ def test_a_finger_scrolls_on_the_chart_and_drags_the_handle(browser, site, name)
         plot = locate(page, figure).locator(".livejax-plot")
         plot.evaluate("(plot) => plot.scrollIntoView({ block: 'center', behavior: 'instant' })")
         read(page, figure)
+        stand_still(page)  # the swipe before may still be gliding
         box = plot.bounding_box()
         before = read(page, figure), page.evaluate("scrollY")
         swipe(touch, box["x"] + 40, box["y"] + box["height"] - 60, 0, -120)
@@ -242,7 +243,7 @@ def test_a_finger_scrolls_on_the_chart_and_drags_the_handle(browser, site, name)
             handle = plot.locator("xpath=..").locator(f".livejax-handle[data-handle='{control}']")
             handle.evaluate("(one) => one.scrollIntoView({ block: 'center', behavior: 'instant' })")
             read(page, figure)
-            stand_still(page)  # the swipe before may still be gliding
+            stand_still(page)
             box = handle.bounding_box()
             assert min(box["width"], box["height"]) >= 24, f"{where}: the handle is small: {box}"
             before = read(page, figure), page.evaluate("scrollY")

@@ -24,6 +24,8 @@ from jupyter_cache.executors.utils import ExecutionResult, single_nb_execution
 from myst_nb.core.read import is_myst_markdown_notebook, myst_nb_reader_plugin
 from sphinx_external_toc.parsing import parse_toc_yaml
 
+from rounding import round_each_operation
+
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 120  # seconds for one cell
 
@@ -76,6 +78,7 @@ def library_hash(notebook: nbformat.NotebookNode, root: Path = ROOT) -> str:
 
 def run(path: Path) -> ExecutionResult:
     """Execute one notebook in its own folder, as Jupyter does."""
+    round_each_operation()
     notebook = myst_nb_reader_plugin(str(path))
     return single_nb_execution(notebook, cwd=str(path.parent), timeout=TIMEOUT, allow_errors=False)
 
