@@ -11,7 +11,6 @@ import jax
 import numpy as np
 from browser import define
 from compare import (
-    PATIENT,
     ROUNDINGS,
     SHIPPED,
     check_leaf,
@@ -133,7 +132,7 @@ def check_outputs(figure: LiveFigure, shown: Shown) -> None:
             check_leaf(leaf, shown.outputs[key], SHIPPED)
         except AssertionError:
             response = response or one_ulp_response(
-                evaluate, (values,), PATIENT, zero_step=zero_step_of(figure.controls)
+                evaluate, (values,), zero_step=zero_step_of(figure.controls)
             )
             check_leaf(leaf, shown.outputs[key], SHIPPED, allowed=ROUNDINGS * response[index])
 

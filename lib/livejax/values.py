@@ -167,11 +167,6 @@ class Memory(Value):
         """The sub-array that begins at `start` and has the given strides in memory."""
         return Memory(shape, self.dtype, self.address(start), tuple(steps), self.written)
 
-    def subarray(self) -> str:
-        """The contiguous array as an argument of a runtime function."""
-        start = self.offset
-        return f"h.subarray({start.js()},{(start + self.size).js()})"
-
 
 class Member(Value):
     """An array computed by a group, one or a few elements per iteration.
