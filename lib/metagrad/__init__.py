@@ -1,9 +1,11 @@
 """Meta-gradients as plain functions on JAX arrays, in reading order.
 
-`problems` makes losses, `unroll` runs a step many times, `momentum` holds the classical
-methods, `online` their meta-gradient form, `weights` and `averaged` the form that averages,
-`ledger` its exact account, and `stability` says where heavy ball converges on a quadratic.
-`checks` looks at what callers pass in.
+`problems` makes losses and `unroll` runs a step many times. `estimators` differentiates a whole
+run, by any of the methods in the modules that it names; `runs` says what a run is, `tape` shows
+what the derivative passes on, and `hypergradient` tunes a step size while the run goes on.
+`momentum` holds the classical methods, `online` their meta-gradient form, `weights` and
+`averaged` the form that averages, `ledger` its exact account, and `stability` says where heavy
+ball converges on a quadratic. `checks` looks at what callers pass in.
 
 Importing this package turns on JAX's 64-bit mode: the identities that it states hold to about
 1e-15 in float64, and in float32 a reader could not tell them from coincidences.
@@ -15,29 +17,61 @@ jax.config.update("jax_enable_x64", True)
 
 from metagrad import (  # noqa: E402
     averaged,
+    estimators,
+    hypergradient,
     ledger,
     momentum,
     online,
     problems,
+    runs,
     stability,
+    tape,
     unroll,
     weights,
 )
+from metagrad.estimators import (  # noqa: E402
+    checkpointed,
+    evolution_strategies,
+    finite_differences,
+    forward,
+    implicit,
+    make_run,
+    meta_gradient,
+    persistent_evolution_strategies,
+    reverse,
+    truncated,
+)
+from metagrad.hypergradient import hypergradient_descent  # noqa: E402
 from metagrad.momentum import gradient_descent, heavy_ball, nesterov  # noqa: E402
 from metagrad.online import averaged_meta_learning, online_meta_learning  # noqa: E402
 
 __all__ = [
     "averaged",
     "averaged_meta_learning",
+    "checkpointed",
+    "estimators",
+    "evolution_strategies",
+    "finite_differences",
+    "forward",
     "gradient_descent",
     "heavy_ball",
+    "hypergradient",
+    "hypergradient_descent",
+    "implicit",
     "ledger",
+    "make_run",
+    "meta_gradient",
     "momentum",
     "nesterov",
     "online",
     "online_meta_learning",
+    "persistent_evolution_strategies",
     "problems",
+    "reverse",
+    "runs",
     "stability",
+    "tape",
+    "truncated",
     "unroll",
     "weights",
 ]

@@ -80,6 +80,13 @@ def require_at_least(name: str, value: Any, low_name: str, low: Any) -> None:
         raise ValueError(f"{name} must be at least {low_name} = {low!r}, got {value!r}")
 
 
+def require_at_most(name: str, value: Any, high_name: str, high: Any) -> None:
+    """`value` must be at most `high`, the argument called `high_name`."""
+    number, bound = _known_numbers(name, value), _known_numbers(high_name, high)
+    if number is not None and bound is not None and not np.all(number <= bound):
+        raise ValueError(f"{name} must be at most {high_name} = {high!r}, got {value!r}")
+
+
 def require_increasing(name: str, value: Any) -> None:
     """The numbers in the vector `value` must increase strictly."""
     numbers = _known_numbers(name, value)
@@ -147,6 +154,63 @@ def require_scalar_loss(name: str, loss: Callable, *arguments: Any) -> None:
     result = jax.eval_shape(loss, *arguments)
     if not hasattr(result, "shape") or result.shape != ():
         raise TypeError(f"{name} must return one number (shape ()), got {result}")
+
+
+def require_leaves(name: str, tree: Any) -> None:
+    """A pytree must hold at least one array, and only floating-point ones."""
+    leaves = jax.tree.leaves(tree)
+    if not leaves:
+        raise ValueError(f"{name} must hold at least one array, got {tree!r}")
+    for leaf in leaves:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(f"{name} must hold floating-point arrays, got one of {leaf.dtype}")
+
+
+def _tree_difference(got: Any, wanted: Any) -> str | None:
+    """How the structure, shapes or dtypes of two pytrees differ, or None."""
+    structures = str(jax.tree.structure(wanted)), str(jax.tree.structure(got))
+    if structures[0] != structures[1]:
+        return f"{structures[0]}, got {structures[1]}"
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        if (one.shape, one.dtype) != (other.shape, other.dtype):
+            return f"{other.dtype}{list(other.shape)}, got {one.dtype}{list(one.shape)}"
+    return None
+
+
+def require_same_tree(name: str, result: Any, like: Any) -> None:
+    """The `result` of the function `name` must have the structure, shapes and dtypes of `like`.
+
+    Both may be arrays, or the shapes and dtypes that `jax.eval_shape` gives.
+    """
+    difference = _tree_difference(result, like)
+    if difference:
+        raise TypeError(f"{name} must return a pytree like its first argument: {difference}")
+
+
+def require_like(name: str, tree: Any, like_name: str, like: Any) -> None:
+    """The argument `name` must have the structure, shapes and dtypes of the one `like_name`."""
+    difference = _tree_difference(tree, like)
+    if difference:
+        raise TypeError(f"{name} must be a pytree like {like_name}: {difference}")
+
+
+def require_one_dtype(name: str, tree: Any) -> None:
+    """All arrays of a pytree must have one dtype."""
+    dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(tree)})
+    if len(dtypes) > 1:
+        raise TypeError(f"{name} must hold arrays of one dtype here, got {' and '.join(dtypes)}")
+
+
+def require_key(key: Any, reader: str) -> None:
+    """`key` must be one random key; `reader` is who draws from it."""
+    is_key = hasattr(key, "dtype") and (
+        (jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ())
+        or (key.dtype == jnp.uint32 and key.shape == (2,))
+    )
+    if not is_key:
+        raise TypeError(
+            f"key must be one random key, such as jax.random.key(0), for {reader}, got {key!r}"
+        )
 
 
 def require_update_rule(name: str, rule: Callable, x: Any, w: Any) -> None:
