@@ -14,7 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from metagrad import checks
+from metagrad.exact import reverse
 from metagrad.problems import Loss
+from metagrad.runs import single_step
 from metagrad.unroll import unroll
 from metagrad.weights import float_weights
 
@@ -54,12 +56,11 @@ class AveragedRun(NamedTuple):
 def _meta_gradient(loss: Loss, average: Any, iterate: Any, rho: Any) -> tuple[Any, Any]:
     """The new average x̄_t, and the meta-gradient g_t of the loss there."""
 
-    def meta_loss(w):
-        new = (1.0 - rho) * average + rho * w
-        return loss(new), new
+    def rule(x, w):
+        return (1.0 - rho) * x + rho * w
 
-    gradient, new = jax.grad(meta_loss, has_aux=True)(iterate)
-    return new, gradient / rho
+    made = reverse()(single_step(lambda x, w: loss(x), rule, average), iterate, None)
+    return made.info.final_state, made.gradient / rho
 
 
 def averaged_meta_learning(

@@ -1,8 +1,8 @@
 """Momentum as a meta-gradient: an update rule with parameters, learned while it is used.
 
 Each step uses an update rule φ with parameters w, then moves w down the *meta-gradient*: the
-derivative, with respect to w, of the loss that the rule has just led to. Every meta-gradient
-in this package is `jax.grad` of a stated meta-loss; none is differentiated by hand.
+derivative, with respect to w, of the loss that the rule has just led to. That is a run of one
+step, differentiated by the same `reverse` as longer runs.
 
 This module holds the practice form, with the loss at the iterate x_t = φ(x_{t-1}, w_t). The
 convex form, with the loss at an average of iterates, is in `metagrad.averaged`, its weights are
@@ -17,8 +17,10 @@ import jax.numpy as jnp
 
 from metagrad import checks
 from metagrad.averaged import AveragedRun, averaged_meta_learning, constant_average
+from metagrad.exact import reverse
 from metagrad.ledger import Ledger, online_to_batch
 from metagrad.problems import Loss
+from metagrad.runs import single_step
 from metagrad.unroll import prepend, unroll
 from metagrad.weights import (
     nesterov_hints,
@@ -120,17 +122,16 @@ def online_meta_learning(
     checks.require_update_rule("update_rule", update_rule, x0, w0)
     checks.require_scalar_loss("loss", loss, x0)
 
-    def meta_loss(w, x):
-        new = update_rule(x, w)
+    def meta_loss(x, w):
         penalty = 0.5 * decay * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(w))
-        return loss(new) + penalty, new
+        return loss(x) + penalty
 
     def step(state, t):
         del t
         w = state.parameters
-        (value, new), gradient = jax.value_and_grad(meta_loss, has_aux=True)(w, state.point)
-        w = jax.tree.map(lambda w, g: w - meta_step_size * g, w, gradient)
-        return OnlineState(new, w, value, gradient)
+        made = reverse()(single_step(meta_loss, update_rule, state.point), w, None)
+        w = jax.tree.map(lambda w, g: w - meta_step_size * g, w, made.gradient)
+        return OnlineState(made.info.final_state, w, made.value, made.gradient)
 
     start = OnlineState(x0, w0, jnp.zeros((), x0.dtype), w0)  # the last two are overwritten
     states = unroll(step, start, inner_steps)[1]

@@ -96,6 +96,21 @@ def make_run(
     return Run(loss, step, start, int(inner_steps), every_step)
 
 
+def single_step(loss: Callable, update_rule: Callable, x: Any) -> Run:
+    """The run of one step x → φ(x, w), from a point x that is taken as given.
+
+    Args:
+        loss: maps (state, w) to one number.
+        update_rule: φ, maps (x, w) to the next point.
+        x: the point.
+
+    >>> run = single_step(lambda x, w: x**2, lambda x, w: x - w, 3.0)
+    >>> objective(run, 1.0)[0]
+    4.0
+    """
+    return Run(loss, lambda x, w, t: update_rule(x, w), lambda w: x, 1, False)
+
+
 def _constant(value: Any, _: Any) -> Any:
     """`value`, whatever the meta-parameters: the start of a run that does not depend on them."""
     return value
