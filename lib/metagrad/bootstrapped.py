@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
 from metagrad import checks
 from metagrad.rules import UpdateRule
@@ -32,7 +33,7 @@ class BootstrappedState(NamedTuple):
     point: Any
     parameters: Any
     target: Any
-    matching_loss: jax.Array
+    matching_loss: Float[Array, ""]
     optimizer: Any
 
 
@@ -43,7 +44,7 @@ class BootstrappedRun(NamedTuple):
     kept: Any
 
 
-def squared_distance(target: Any, point: Any, *data: Any) -> jax.Array:
+def squared_distance(target: Any, point: Any, *data: Any) -> Float[Array, ""]:
     """Half the squared Euclidean distance of two points, any pytrees of arrays alike.
 
     >>> float(squared_distance(jnp.array([3.0, 4.0]), jnp.zeros(2)))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from metagrad import checks
 from metagrad.bootstrapped import squared_distance
@@ -42,16 +43,16 @@ class BootstrappedAverages(NamedTuple):
         center: w_0.
     """
 
-    averages: jax.Array
-    iterates: jax.Array
-    gradients: jax.Array
-    weights: jax.Array
-    parameters: jax.Array
-    targets: jax.Array
-    predictions: jax.Array
-    step_sizes: jax.Array
-    start: jax.Array
-    center: jax.Array
+    averages: Float[Array, "rounds ..."]
+    iterates: Float[Array, "rounds ..."]
+    gradients: Float[Array, "rounds ..."]
+    weights: Float[Array, " rounds"]
+    parameters: Float[Array, "rounds ..."]
+    targets: Float[Array, "rounds ..."]
+    predictions: Float[Array, "rounds ..."]
+    step_sizes: Float[Array, "rounds ..."]
+    start: Float[Array, "..."]
+    center: Float[Array, "..."]
 
 
 class _State(NamedTuple):
@@ -146,7 +147,9 @@ def bootstrapped_averages(
     )
 
 
-def drift_terms(update_rule: UpdateRule, run: BootstrappedAverages, comparator: Any) -> jax.Array:
+def drift_terms(
+    update_rule: UpdateRule, run: BootstrappedAverages, comparator: Any
+) -> Float[Array, " rounds"]:
     """What a moving Jacobian adds to the bound: <γ_t ∇f(x̄_{t-1}), (J_t - J_{t-1})(w_t - u)>.
 
     With weights and a constant β whose `guarantee` holds, the run has

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from metagrad import checks
 from metagrad.learner import leader
@@ -37,12 +38,12 @@ class FtrlRun(NamedTuple):
         center: w_0, shape w0.shape.
     """
 
-    parameters: jax.Array
-    lazy: jax.Array
-    gradients: jax.Array
-    hints: jax.Array
-    step_sizes: jax.Array
-    center: jax.Array
+    parameters: Float[Array, "rounds ..."]
+    lazy: Float[Array, "rounds ..."]
+    gradients: Float[Array, "rounds ..."]
+    hints: Float[Array, "rounds ..."]
+    step_sizes: Float[Array, "rounds ..."]
+    center: Float[Array, "..."]
 
 
 def lazy_iterates(w0: Any, gradients: Any, step_sizes: Any, project: Projection | None) -> Any:
@@ -117,12 +118,12 @@ class Regret(NamedTuple):
         bound: shape ().
     """
 
-    regret: jax.Array
-    distance_term: jax.Array
-    error_terms: jax.Array
-    growth_terms: jax.Array
-    movement_terms: jax.Array
-    bound: jax.Array
+    regret: Float[Array, ""]
+    distance_term: Float[Array, ""]
+    error_terms: Float[Array, " rounds"]
+    growth_terms: Float[Array, " rounds"]
+    movement_terms: Float[Array, " rounds"]
+    bound: Float[Array, ""]
 
 
 def regret(run: FtrlRun, comparator: Any) -> Regret:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from metagrad import checks
 
@@ -16,8 +17,8 @@ from metagrad import checks
 class Players(NamedTuple):
     """A point of a game: x, shape (n,), is to minimize and y, shape (k,), to maximize."""
 
-    x: jax.Array
-    y: jax.Array
+    x: Float[Array, " n"]
+    y: Float[Array, " k"]
 
 
 Field = Callable[[Players, Any], Players]
@@ -34,11 +35,11 @@ class QuadraticGame(NamedTuple):
         bias_y: q_i, shape (m, k).
     """
 
-    curvature_x: jax.Array
-    coupling: jax.Array
-    curvature_y: jax.Array
-    bias_x: jax.Array
-    bias_y: jax.Array
+    curvature_x: Float[Array, "samples n n"]
+    coupling: Float[Array, "samples n k"]
+    curvature_y: Float[Array, "samples k k"]
+    bias_x: Float[Array, "samples n"]
+    bias_y: Float[Array, "samples k"]
 
 
 def bilinear_game(coupling: Any, convexity: Any = 0.0) -> QuadraticGame:
@@ -95,7 +96,7 @@ def random_game(key: Any, samples: int, size: int, convexity: Any = 0.0) -> Quad
     )
 
 
-def game_value(game: QuadraticGame, point: Players) -> jax.Array:
+def game_value(game: QuadraticGame, point: Players) -> Float[Array, ""]:
     """The game's value at a point: the mean over its samples, shape ()."""
     one = jax.tree.map(lambda values: jnp.mean(values, axis=0), game)
     x, y = point

@@ -9,8 +9,8 @@ Raj, György and Szepesvári, 2020.
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from metagrad import checks
 from metagrad.learner import step_size_vector
@@ -26,9 +26,9 @@ class Guarantee(NamedTuple):
         holds: whether all are at most 1 (up to rounding), shape (), bool.
     """
 
-    gap: jax.Array
-    loads: jax.Array
-    holds: jax.Array
+    gap: Float[Array, ""]
+    loads: Float[Array, " rounds"]
+    holds: Bool[Array, ""]
 
 
 def guarantee(
@@ -81,7 +81,7 @@ def guarantee(
     return Guarantee(gap, loads, jnp.all(loads <= 1.0 + 1e-12))
 
 
-def best_hints(weights: Any) -> jax.Array:
+def best_hints(weights: Any) -> Float[Array, " rounds"]:
     """The hint weights γ_t = α_t A_{t-1} / A_t, which make `guarantee` ask the least.
 
     With `nesterov_weights` they are `nesterov_hints`, α_t - 1. Shape (T,).
@@ -94,7 +94,7 @@ def best_hints(weights: Any) -> jax.Array:
     return weights * (totals - weights) / totals
 
 
-def travel(weights: Any, meta_step_size: Any, hint_weights: Any = None) -> jax.Array:
+def travel(weights: Any, meta_step_size: Any, hint_weights: Any = None) -> Float[Array, " rounds"]:
     """How far the averages go on a slope: with φ(x, w) = w and ∇f = s, x̄_t = w_0 - c_t s.
 
     c_t = (1 / A_t) Σ_{s<=t} α_s β_s (A_{s-1} + γ_s), γ_1 = 0.
@@ -126,9 +126,9 @@ class Adversary(NamedTuple):
         tight: whether the run has exactly this gap, bool.
     """
 
-    half_width: jax.Array
-    gap: jax.Array
-    tight: jax.Array
+    half_width: Float[Array, ""]
+    gap: Float[Array, ""]
+    tight: Bool[Array, ""]
 
 
 def hardest_huber(

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float
 
 from metagrad import checks
 from metagrad.projections import Projection
@@ -101,7 +102,7 @@ def leader(
 
 def step_size_vector(
     meta_step_size: Any, inner_steps: int, allow_increasing: bool = False
-) -> jax.Array:
+) -> Float[Array, " rounds"]:
     """β_1, ..., β_T, checked, as an array of shape (T,)."""
     checks.require_positive("meta_step_size", meta_step_size)
     sizes = checks.as_float("meta_step_size", meta_step_size)

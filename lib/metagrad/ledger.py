@@ -4,14 +4,30 @@ Symbols as in `metagrad.weights`; B_f(y, x) = f(y) - f(x) - <∇f(x), y - x> is 
 divergence: how far f at y lies above its tangent at x. It is not negative where f is convex.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
 from metagrad import checks
-from metagrad.averaged import AveragedRun
 from metagrad.problems import Loss
+
+
+@runtime_checkable
+class Averages(Protocol):
+    """What the ledger reads of a run: x̄_t, x_t, ∇f(x̄_t) and α_t, axis 0 of length T.
+
+    Runs of `metagrad.averaged`, `metagrad.optimistic` and `metagrad.convex_bootstrap` have them.
+    """
+
+    @property
+    def averages(self) -> jax.Array: ...  # noqa: D102
+    @property
+    def iterates(self) -> jax.Array: ...  # noqa: D102
+    @property
+    def gradients(self) -> jax.Array: ...  # noqa: D102
+    @property
+    def weights(self) -> jax.Array: ...  # noqa: D102
 
 
 class Ledger(NamedTuple):
@@ -34,7 +50,7 @@ class Ledger(NamedTuple):
     total_weight: jax.Array
 
 
-def online_to_batch(loss: Loss, minimizer: Any, run: AveragedRun) -> Ledger:
+def online_to_batch(loss: Loss, minimizer: Any, run: Averages) -> Ledger:
     """What the last average's excess loss is made of, exactly.
 
     A_T (f(x̄_T) - f(x*)) = Σ α_t <∇f(x̄_t), x_t - x*> - Σ α_t B_f(x*, x̄_t)
@@ -46,7 +62,7 @@ def online_to_batch(loss: Loss, minimizer: Any, run: AveragedRun) -> Ledger:
     Args:
         loss: f, maps a point to one number.
         minimizer: x*, an array like one iterate; any point may be compared with.
-        run: a run of `averaged_meta_learning` on the same loss.
+        run: a run of an averaged form on the same loss, see `Averages`.
 
     Returns:
         A `Ledger`.

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Bool
 
 from metagrad import checks
 from metagrad.games import Field
@@ -24,7 +25,7 @@ class OmegaState(NamedTuple):
     """The average m of the gradients seen, and whether there has been one, bool, shape ()."""
 
     average: Any
-    begun: jax.Array
+    begun: Bool[Array, ""]
 
 
 def omega(step_size: Any, optimism: Any = 1.0, decay: Any = 0.9) -> optax.GradientTransformation:

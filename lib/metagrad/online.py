@@ -9,7 +9,6 @@ convex form, with the loss at an average of iterates, is in `metagrad.averaged`,
 in `metagrad.weights` and its account in `metagrad.ledger`; all of it can be had from here.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +19,7 @@ from metagrad.averaged import AveragedRun, averaged_meta_learning, constant_aver
 from metagrad.exact import reverse
 from metagrad.ledger import Ledger, online_to_batch
 from metagrad.problems import Loss
+from metagrad.rules import UpdateRule, translation
 from metagrad.runs import single_step
 from metagrad.unroll import prepend, unroll
 from metagrad.weights import (
@@ -43,15 +43,6 @@ __all__ = [
     "three_term_coefficients",
     "translation",
 ]
-
-
-def translation(x: jax.Array, w: jax.Array) -> jax.Array:
-    """The simplest update rule: move x by the learned vector w.
-
-    >>> translation(jnp.array([1.0, 2.0]), jnp.array([0.5, -1.0])).tolist()
-    [1.5, 1.0]
-    """
-    return x + w
 
 
 class OnlineState(NamedTuple):
@@ -81,7 +72,7 @@ class OnlineRun(NamedTuple):
 
 def online_meta_learning(
     loss: Loss,
-    update_rule: Callable[[Any, Any], Any],
+    update_rule: UpdateRule,
     x0: Any,
     w0: Any,
     meta_step_size: Any,

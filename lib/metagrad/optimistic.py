@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
 from metagrad import checks
 from metagrad.ftrl import FtrlRun, Regret, lazy_iterates, regret
@@ -46,16 +47,16 @@ class OptimisticRun(NamedTuple):
         center: w_0.
     """
 
-    averages: jax.Array
-    iterates: jax.Array
-    gradients: jax.Array
-    weights: jax.Array
-    parameters: jax.Array
-    meta_gradients: jax.Array
-    hints: jax.Array
-    step_sizes: jax.Array | None
-    lazy: jax.Array | None
-    center: jax.Array
+    averages: Float[Array, "rounds ..."]
+    iterates: Float[Array, "rounds ..."]
+    gradients: Float[Array, "rounds ..."]
+    weights: Float[Array, " rounds"]
+    parameters: Float[Array, "rounds ..."]
+    meta_gradients: Float[Array, "rounds ..."]
+    hints: Float[Array, "rounds ..."]
+    step_sizes: Float[Array, "rounds ..."] | None
+    lazy: Float[Array, "rounds ..."] | None
+    center: Float[Array, "..."]
 
 
 class _State(NamedTuple):
@@ -109,8 +110,7 @@ def optimistic_meta_learning(
         An `OptimisticRun`.
 
     Raises:
-        ValueError: if a weight is not positive, β_t increases, a shape is wrong, or w_0 is not in
-            W.
+        ValueError: if a weight is not positive, β_t increases, or a shape is wrong.
 
     >>> from metagrad.problems import quadratic
     >>> from metagrad.rules import proposal
@@ -158,10 +158,8 @@ def optimistic_meta_learning(
     size = learner.play(start, nothing, jnp.int32(1))[1]  # only its shape is used
     state = _State(x0, x0, jnp.zeros_like(x0), w0, nothing, nothing, size, nothing, start)
     states = unroll(step, state, inner_steps)[1]
-    sizes, lazy = states.step_size, None
-    if sizes is not None:
-        weighted = jax.vmap(jnp.multiply)(weights, states.meta_gradient)
-        lazy = lazy_iterates(w0, weighted, sizes, project)
+    sizes, weighted = states.step_size, jax.vmap(jnp.multiply)(weights, states.meta_gradient)
+    lazy = None if sizes is None else lazy_iterates(w0, weighted, sizes, project)
     return OptimisticRun(
         averages=states.average,
         iterates=states.iterate,
