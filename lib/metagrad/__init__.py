@@ -7,6 +7,11 @@ what the derivative passes on, and `hypergradient` tunes a step size while the r
 `averaged` the form that averages, `ledger` its exact account, and `stability` says where heavy
 ball converges on a quadratic. `checks` looks at what callers pass in.
 
+`rules` holds update rules; `learner` and `ftrl` what learns their parameters, within a set from
+`projections`; `optimistic` is the averaged form for any rule, with hints, and `guarantees` what is
+proved about it. `bootstrapped` and `convex_bootstrap` learn from targets in place of gradients;
+`games` and `omega` take optimism to games.
+
 Importing this package turns on JAX's 64-bit mode: the identities that it states hold to about
 1e-15 in float64, and in float32 a reader could not tell them from coincidences.
 """
@@ -17,18 +22,30 @@ jax.config.update("jax_enable_x64", True)
 
 from metagrad import (  # noqa: E402
     averaged,
+    bootstrapped,
+    convex_bootstrap,
     estimators,
+    ftrl,
+    games,
+    guarantees,
     hypergradient,
+    learner,
     ledger,
     momentum,
+    omega,
     online,
+    optimistic,
     problems,
+    projections,
+    rules,
     runs,
     stability,
     tape,
     unroll,
     weights,
 )
+from metagrad.bootstrapped import bootstrapped_meta_learning  # noqa: E402
+from metagrad.convex_bootstrap import bootstrapped_averages  # noqa: E402
 from metagrad.estimators import (  # noqa: E402
     checkpointed,
     evolution_strategies,
@@ -44,30 +61,44 @@ from metagrad.estimators import (  # noqa: E402
 from metagrad.hypergradient import hypergradient_descent  # noqa: E402
 from metagrad.momentum import gradient_descent, heavy_ball, nesterov  # noqa: E402
 from metagrad.online import averaged_meta_learning, online_meta_learning  # noqa: E402
+from metagrad.optimistic import optimistic_meta_learning  # noqa: E402
 
 __all__ = [
     "averaged",
     "averaged_meta_learning",
+    "bootstrapped",
+    "bootstrapped_averages",
+    "bootstrapped_meta_learning",
     "checkpointed",
+    "convex_bootstrap",
     "estimators",
     "evolution_strategies",
     "finite_differences",
     "forward",
+    "ftrl",
+    "games",
     "gradient_descent",
+    "guarantees",
     "heavy_ball",
     "hypergradient",
     "hypergradient_descent",
     "implicit",
+    "learner",
     "ledger",
     "make_run",
     "meta_gradient",
     "momentum",
     "nesterov",
+    "omega",
     "online",
     "online_meta_learning",
+    "optimistic",
+    "optimistic_meta_learning",
     "persistent_evolution_strategies",
     "problems",
+    "projections",
     "reverse",
+    "rules",
     "runs",
     "stability",
     "tape",
