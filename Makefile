@@ -38,9 +38,10 @@ check: setup  ## run the linter, the formatter's check and the type checker
 experiments: setup  ## run every experiment again (slow) and store its results
 	python -m experiments run
 
-benchmarks: setup  ## measure the compiled figures and print tables
+benchmarks: setup  ## measure the compiled figures and the estimators, and print tables
 	python lib/benchmarks/compiler.py
 	CHROMIUM=$$(python book/tools/chromium.py) && python lib/benchmarks/redraw.py --chromium "$$CHROMIUM"
+	python lib/benchmarks/meta_gradients.py
 
 colab-branch: book  ## write the branch of .ipynb files that Colab opens
 	PYTHONPATH=book/extension python book/tools/colab.py
@@ -59,7 +60,7 @@ clean:  ## remove what was built and cached
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 distclean: clean  ## also remove what was installed
-	rm -rf .venv node_modules
+	rm -rf .venv .venv-peers node_modules
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { \
