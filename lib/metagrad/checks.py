@@ -154,6 +154,8 @@ def require_scalar_loss(name: str, loss: Callable, *arguments: Any) -> None:
     result = jax.eval_shape(loss, *arguments)
     if not hasattr(result, "shape") or result.shape != ():
         raise TypeError(f"{name} must return one number (shape ()), got {result}")
+    if not jnp.issubdtype(result.dtype, jnp.floating):
+        raise TypeError(f"{name} must return a floating-point number, got one of {result.dtype}")
 
 
 def require_leaves(name: str, tree: Any) -> None:
