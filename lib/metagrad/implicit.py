@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from metagrad import checks
 from metagrad.linear import SolveInfo, Solver, dense
-from metagrad.runs import Method, Run, State, estimate, objective
+from metagrad.runs import Estimate, Method, Parameters, Run, State, estimate, objective
 
 
 class ImplicitInfo(NamedTuple):
@@ -70,7 +70,7 @@ def implicit(
     solver = dense() if solver is None else solver
     checks.require_nonnegative("regularizer", regularizer)
 
-    def method(run: Run, w: Any, key: Any) -> Any:
+    def method(run: Run, w: Parameters, key: Any) -> Estimate:
         del key
         if run.every_step:
             raise ValueError("every_step must be False with implicit(): only x_T is a fixed point")
@@ -91,24 +91,29 @@ def implicit(
         right, direct = jax.grad(lambda flat, w: run.loss(unravel(flat), w), (0, 1))(flat, w)
         v, met = solver(lambda v: pull(v)[0] + regularizer * v, right)
         gradient = jax.tree.map(lambda a, b: a - b, direct, pull(v)[1])
-        gradient = _refuse_unsolved(gradient, met, regularizer)
         info = ImplicitInfo(jnp.linalg.norm(error), met, state)
+        gradient = _refuse_unsolved(gradient, info, regularizer)
         return estimate(value, gradient, info)
 
     return method
 
 
-def _refuse_unsolved(gradient: Any, met: SolveInfo, regularizer: Any) -> Any:
-    """The gradient if the solver could solve its system; else an error, or NaN under jit."""
+def _refuse_unsolved(gradient: Parameters, info: ImplicitInfo, regularizer: Any) -> Parameters:
+    """The gradient if the solver could solve its system; else an error, or NaN under jit.
+
+    NaN without an error where the run itself diverged: then no system was there to be solved.
+    """
+    met = info.solve
     positive = met.smallest_curvature > 0
     symmetric = met.asymmetry <= jnp.sqrt(jnp.finfo(met.asymmetry.dtype).eps)
     shrinks = met.residual_norm <= met.residual_norms[0]
-    if checks.is_known((met, regularizer)):
+    posed = jnp.isfinite(info.optimality_norm) & jnp.isfinite(met.residual_norms[0])
+    if checks.is_known((info, regularizer)) and posed:
         if not positive:
             raise ValueError(
                 "regularizer must leave a positive definite system to conjugate_gradient(), got "
                 f"{regularizer!r}, with which it met the curvature {met.smallest_curvature:.6g}; "
-                f"allowed is more than {regularizer - met.smallest_curvature:.6g}"
+                f"more than {regularizer - met.smallest_curvature:.6g} is needed"
             )
         if not symmetric:
             raise ValueError(
