@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from metagrad import checks
 from metagrad.problems import Loss
@@ -38,7 +38,7 @@ class HypergradientRun(NamedTuple):
         hypergradients: h_1, ..., h_T, shape (T,).
     """
 
-    points: State
+    points: PyTree[Float[Array, "points ..."]]
     step_sizes: Float[Array, " points"]
     hypergradients: Float[Array, " steps"]
 
@@ -85,7 +85,9 @@ def hypergradient_descent(
     checks.require_nonnegative("meta_step_size", meta_step_size)
     x0 = checks.float_tree("x0", x0)
     checks.require_scalar_loss("loss", loss, x0)
+    # A Python number is as wide as the point, so that float32 stays float32.
     step_size = checks.as_float("step_size", step_size)
+    step_size = step_size.astype(jnp.result_type(*jax.tree.leaves(x0)))
 
     def step(state, t):
         del t
