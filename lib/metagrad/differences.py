@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from metagrad import checks
-from metagrad.runs import Method, Parameters, Run, State, estimate, objective
+from metagrad.runs import Estimate, Method, Parameters, Run, State, estimate, objective
 
 
 class DifferencesInfo(NamedTuple):
@@ -44,7 +44,7 @@ def finite_differences(spacing: Any = None) -> Method:
     if spacing is not None:
         checks.require_positive("spacing", spacing)
 
-    def method(run: Run, w: Any, key: Any) -> Any:
+    def method(run: Run, w: Parameters, key: Any) -> Estimate:
         del key
         checks.require_one_dtype("meta_parameters", w)
         flat, unravel = ravel_pytree(w)

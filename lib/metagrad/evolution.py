@@ -4,15 +4,17 @@ With ε standard normal, F_σ(w) = E F(w + σ ε) is smooth even where F is not,
 ∇F_σ(w) = E[F(w + σ ε) ε] / σ. Each draw is used twice, as +ε and as -ε.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from metagrad import checks
-from metagrad.runs import Method, Parameters, Run, State, estimate
+from metagrad.runs import Estimate, Method, Parameters, Run, State, estimate
 from metagrad.windows import Window, first_window, over_windows
+
+Pairs: TypeAlias = PyTree[Float[Array, "pairs ..."]]
 
 
 class EvolutionInfo(NamedTuple):
@@ -25,7 +27,7 @@ class EvolutionInfo(NamedTuple):
         final_state: x_T, run with w itself.
     """
 
-    pair_gradients: Parameters
+    pair_gradients: Pairs
     standard_error: Parameters
     final_state: State
 
@@ -58,7 +60,7 @@ def evolution_strategies(sigma: Any, pairs: int, truncation: int | None = None) 
     if truncation is not None:
         checks.require_steps("truncation", truncation)
 
-    def method(run: Run, w: Any, key: Any) -> Any:
+    def method(run: Run, w: Parameters, key: Any) -> Estimate:
         checks.require_key(key, "evolution_strategies()")
         length = run.inner_steps if truncation is None else truncation
 
@@ -85,7 +87,7 @@ def evolution_strategies(sigma: Any, pairs: int, truncation: int | None = None) 
     return method
 
 
-def perturbations(key: jax.Array, w: Any, sigma: Any, pairs: int) -> Any:
+def perturbations(key: jax.Array, w: Parameters, sigma: Any, pairs: int) -> Pairs:
     """Draws of σ ε, like w with a new axis 0 of length pairs."""
     leaves, structure = jax.tree.flatten(w)
     keys = jax.random.split(key, len(leaves))
@@ -96,12 +98,12 @@ def perturbations(key: jax.Array, w: Any, sigma: Any, pairs: int) -> Any:
     return jax.tree.unflatten(structure, draws)
 
 
-def shifted(w: Any, draw: Any, sign: int) -> Any:
+def shifted(w: Parameters, draw: Parameters, sign: int) -> Parameters:
     """The meta-parameters w + sign · draw, leaf by leaf."""
     return jax.tree.map(lambda leaf, d: leaf + sign * d, w, draw)
 
 
-def weighted(differences: Float[Array, " pairs"], draws: Any, sigma: Any) -> Any:
+def weighted(differences: Float[Array, " pairs"], draws: Pairs, sigma: Any) -> Pairs:
     """Each pair's estimate: its difference of values, times its draw of σ ε, over 2 σ².
 
     The square belongs there because the draws already carry one σ.
@@ -114,7 +116,7 @@ def weighted(differences: Float[Array, " pairs"], draws: Any, sigma: Any) -> Any
     return jax.tree.map(leaf, draws)
 
 
-def mean_and_error(pair_gradients: Any) -> tuple[Any, Any]:
+def mean_and_error(pair_gradients: Pairs) -> tuple[Parameters, Parameters]:
     """The mean over axis 0 and its standard error, leaf by leaf."""
     mean = jax.tree.map(lambda g: jnp.mean(g, axis=0), pair_gradients)
 

@@ -16,7 +16,9 @@ import jax.numpy as jnp
 
 from metagrad import checks
 from metagrad.runs import (
+    Estimate,
     Method,
+    Parameters,
     Run,
     State,
     advance_all,
@@ -49,7 +51,7 @@ def reverse() -> Method:
     0.75
     """
 
-    def method(run: Run, w: Any, key: Any) -> Any:
+    def method(run: Run, w: Parameters, key: Any) -> Estimate:
         del key
         (value, state), gradient = jax.value_and_grad(lambda w: objective(run, w), has_aux=True)(w)
         return estimate(value, gradient, ExactInfo(state))
@@ -77,7 +79,7 @@ def checkpointed(segment: int | None = None) -> Method:
     if segment is not None:
         checks.require_steps("segment", segment)
 
-    def method(run: Run, w: Any, key: Any) -> Any:
+    def method(run: Run, w: Parameters, key: Any) -> Estimate:
         del key
         size = math.isqrt(run.inner_steps) if segment is None else segment
         checks.require_at_most("segment", size, "inner_steps", run.inner_steps)
@@ -118,7 +120,7 @@ def forward() -> Method:
     0.75
     """
 
-    def method(run: Run, w: Any, key: Any) -> Any:
+    def method(run: Run, w: Parameters, key: Any) -> Estimate:
         del key
 
         if sum(leaf.size for leaf in jax.tree.leaves(w)) == 1:

@@ -46,7 +46,7 @@ def dense() -> Solver:
     [1.0, 0.5]
     """
 
-    def solve(matvec, b):
+    def solve(matvec: Matvec, b: Vector) -> tuple[Vector, SolveInfo]:
         columns = jax.vmap(matvec)(jnp.eye(b.shape[0], dtype=b.dtype))
         v = jnp.linalg.solve(columns.T, b)
         norms = jnp.stack([jnp.linalg.norm(b), jnp.linalg.norm(b - matvec(v))])
@@ -72,7 +72,7 @@ def conjugate_gradient(steps: int) -> Solver:
     """
     checks.require_steps("steps", steps)
 
-    def solve(matvec, b):
+    def solve(matvec: Matvec, b: Vector) -> tuple[Vector, SolveInfo]:
         def step(carry, _):
             v, residual, direction, smallest = carry
             image = matvec(direction)
@@ -124,7 +124,7 @@ def neumann(terms: int, step_size: float = 1.0) -> Solver:
     checks.require_steps("terms", terms)
     checks.require_positive("step_size", step_size)
 
-    def solve(matvec, b):
+    def solve(matvec: Matvec, b: Vector) -> tuple[Vector, SolveInfo]:
         # The residual b - M v after k terms is (I - s M)ᵏ b, the next term without its s.
         def step(carry, _):
             v, residual = carry

@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
 
 from metagrad import checks
-from metagrad.evolution import mean_and_error, perturbations, shifted, weighted
+from metagrad.evolution import Pairs, mean_and_error, perturbations, shifted, weighted
 from metagrad.runs import (
+    Estimate,
     Method,
     Parameters,
     Run,
-    State,
     advance_all,
     estimate,
     outcome,
@@ -35,9 +36,9 @@ class PersistentState(NamedTuple):
         felt: the sum of the perturbations so far, like w.
     """
 
-    above: State
-    below: State
-    felt: Parameters
+    above: Pairs
+    below: Pairs
+    felt: Pairs
 
 
 class PersistentInfo(NamedTuple):
@@ -52,13 +53,13 @@ class PersistentInfo(NamedTuple):
         particles: the states of all pairs after the run.
     """
 
-    pair_gradients: Parameters
+    pair_gradients: Pairs
     standard_error: Parameters
-    window_gradients: Parameters
+    window_gradients: PyTree[Float[Array, "windows ..."]]
     particles: PersistentState
 
 
-def begin(run: Run, w: Any, draws: Any) -> PersistentState:
+def begin(run: Run, w: Parameters, draws: Pairs) -> PersistentState:
     """The particles at x_0; the first window's draws perturb the start, too."""
     above = jax.vmap(lambda draw: run.start(shifted(w, draw, 1)))(draws)
     below = jax.vmap(lambda draw: run.start(shifted(w, draw, -1)))(draws)
@@ -66,8 +67,8 @@ def begin(run: Run, w: Any, draws: Any) -> PersistentState:
 
 
 def advance_window(
-    run: Run, w: Any, particles: PersistentState, draws: Any, ts: Any
-) -> tuple[PersistentState, Any, Any]:
+    run: Run, w: Parameters, particles: PersistentState, draws: Pairs, ts: Int[Array, " steps"]
+) -> tuple[PersistentState, Float[Array, " pairs"], Float[Array, " pairs"]]:
     """Run all pairs through the steps ts with the parameters w ± draws.
 
     A meta-learner that moves w after each window calls this with its newest w.
@@ -127,7 +128,7 @@ def persistent_evolution_strategies(sigma: Any, pairs: int, truncation: int) -> 
     checks.require_steps("pairs", pairs)
     checks.require_steps("truncation", truncation)
 
-    def method(run: Run, w: Any, key: Any) -> Any:
+    def method(run: Run, w: Parameters, key: Any) -> Estimate:
         checks.require_key(key, "persistent_evolution_strategies()")
         first = first_window("truncation", truncation, run.inner_steps)
         count = (run.inner_steps - first) // truncation

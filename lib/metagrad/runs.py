@@ -20,6 +20,7 @@ from metagrad import checks
 
 State: TypeAlias = PyTree[Float[Array, "..."]]
 Parameters: TypeAlias = PyTree[Float[Array, "..."]]
+Carry: TypeAlias = tuple[State, Float[Array, ""]]
 
 
 class Run(NamedTuple):
@@ -120,7 +121,7 @@ def _constant(value: Any, _: Any) -> Any:
 Method = Callable[[Run, Any, Any], Estimate]
 
 
-def estimate(value: Any, gradient: Any, info: Any) -> Estimate:
+def estimate(value: Float[Array, ""], gradient: Parameters, info: Any) -> Estimate:
     """An `Estimate`, with `finite` filled in."""
     leaves = jax.tree.leaves((value, gradient))
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
@@ -132,32 +133,32 @@ def times(inner_steps: int) -> Int[Array, " steps"]:
     return jnp.arange(1, inner_steps + 1, dtype=jnp.int32)
 
 
-def zero_loss(run: Run, state: Any, w: Any) -> Float[Array, ""]:
+def zero_loss(run: Run, state: State, w: Parameters) -> Float[Array, ""]:
     """Where a sum of losses starts: 0, in the loss's own dtype."""
     return jnp.zeros((), jax.eval_shape(run.loss, state, w).dtype)
 
 
-def advance(run: Run, carry: tuple[Any, Any], w: Any, t: Any) -> tuple[Any, Any]:
+def advance(run: Run, carry: Carry, w: Parameters, t: Int[Array, ""]) -> Carry:
     """One step of (state, sum of the losses so far); the sum stays 0 if only the last counts."""
     state, total = carry
     state = run.step(state, w, t)
     return state, total + run.loss(state, w) if run.every_step else total
 
 
-def advance_all(run: Run, carry: tuple[Any, Any], w: Any, ts: Any) -> tuple[Any, Any]:
+def advance_all(run: Run, carry: Carry, w: Parameters, ts: Int[Array, " steps"]) -> Carry:
     """The steps at the times ts, shape (k,). A single step is not wrapped in a loop."""
     if ts.shape[0] == 1:
         return advance(run, carry, w, ts[0])
     return jax.lax.scan(lambda carry, t: (advance(run, carry, w, t), None), carry, ts)[0]
 
 
-def outcome(run: Run, carry: tuple[Any, Any], w: Any) -> Float[Array, ""]:
+def outcome(run: Run, carry: Carry, w: Parameters) -> Float[Array, ""]:
     """F(w), from the last state and the sum of the losses; or what a window adds to it."""
     state, total = carry
     return total / run.inner_steps if run.every_step else run.loss(state, w)
 
 
-def objective(run: Run, w: Any) -> tuple[Float[Array, ""], Any]:
+def objective(run: Run, w: Parameters) -> tuple[Float[Array, ""], State]:
     """F(w) and the last state, with the plain loop."""
     state = run.start(w)
     carry = advance_all(run, (state, zero_loss(run, state, w)), w, times(run.inner_steps))

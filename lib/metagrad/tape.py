@@ -6,15 +6,17 @@ one line each, so that a figure can show them and a test can compare.
 
 from functools import reduce
 from operator import add
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from metagrad import checks
-from metagrad.runs import Parameters, Run, State, times
+from metagrad.runs import Parameters, Run, times
 from metagrad.unroll import prepend
+
+Points: TypeAlias = PyTree[Float[Array, "points ..."]]
 
 
 class Tape(NamedTuple):
@@ -30,9 +32,9 @@ class Tape(NamedTuple):
         gradient: ∇F(w), the sum of all of these.
     """
 
-    states: State
-    adjoints: State
-    contributions: Parameters
+    states: Points
+    adjoints: Points
+    contributions: PyTree[Float[Array, "steps ..."]]
     start: Parameters
     direct: Parameters
     gradient: Parameters
@@ -95,7 +97,7 @@ def tape(run: Run, meta_parameters: Any) -> Tape:
     return Tape(states, prepend(first, adjoints), contributions, start, direct, gradient)
 
 
-def tangents(run: Run, meta_parameters: Any, direction: Any) -> State:
+def tangents(run: Run, meta_parameters: Any, direction: Any) -> Points:
     """Forward accumulation, written out:  X_t u = J_t X_{t-1} u + B_t u.
 
     Args:
@@ -128,7 +130,7 @@ def tangents(run: Run, meta_parameters: Any, direction: Any) -> State:
     return prepend(carry[1], jax.lax.scan(step, carry, times(run.inner_steps))[1])
 
 
-def meeting(made: Tape, moved: State) -> Float[Array, " points"]:
+def meeting(made: Tape, moved: Points) -> Float[Array, " points"]:
     """Where forward and reverse meet: the sum of a_tᵀ X_t over the leaves, for t = 0, ..., T.
 
     Adding the contributions of the steps after t (and what the loss adds directly) gives the

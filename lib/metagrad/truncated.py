@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
 
 from metagrad import checks
-from metagrad.runs import Method, Parameters, Run, State, estimate
+from metagrad.runs import Estimate, Method, Parameters, Run, State, estimate
 from metagrad.windows import Window, first_window, over_windows
 
 
@@ -22,7 +23,7 @@ class TruncatedInfo(NamedTuple):
         final_state: x_T.
     """
 
-    window_gradients: Parameters
+    window_gradients: PyTree[Float[Array, "windows ..."]]
     final_state: State
 
 
@@ -46,7 +47,7 @@ def truncated(length: int) -> Method:
     """
     checks.require_steps("length", length)
 
-    def method(run: Run, w: Any, key: Any) -> Any:
+    def method(run: Run, w: Parameters, key: Any) -> Estimate:
         del key
         first = first_window("length", length, run.inner_steps)
         windows = over_windows(run, w, first, length, _backward, lambda count: jnp.zeros(count))
