@@ -20,6 +20,10 @@ for _path in (_HERE / "livejax", _HERE.parent):
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
+
+# From here on each function of metagrad checks the shapes that its signature states.
+install_import_hook("metagrad", "shape_checks.check")
 
 jax.config.update("jax_enable_x64", True)
 
