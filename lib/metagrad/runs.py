@@ -105,8 +105,8 @@ def single_step(loss: Callable, update_rule: Callable, x: Any) -> Run:
         update_rule: φ, maps (x, w) to the next point.
         x: the point.
 
-    >>> run = single_step(lambda x, w: x**2, lambda x, w: x - w, 3.0)
-    >>> objective(run, 1.0)[0]
+    >>> run = single_step(lambda x, w: x**2, lambda x, w: x - w, jnp.array(3.0))
+    >>> float(objective(run, jnp.array(1.0))[0])
     4.0
     """
     return Run(loss, lambda x, w, t: update_rule(x, w), lambda w: x, 1, False)
