@@ -381,6 +381,22 @@ def test_as_long_as_the_run_is_long_enough():
     assert _estimate(PES(0.1, 4, 5)).finite
 
 
+def test_options_are_named():
+    """Every argument has a name that a caller may use; the options have nothing else."""
+    case = case_for()
+    named = dict(
+        zip(("loss", "step", "meta_parameters", "start", "inner_steps"), case, strict=True)
+    )
+    for function in (meta_gradient, make_run):
+        function(**named, every_step=True)
+        with pytest.raises(TypeError, match="positional argument"):
+            function(*case, True)
+    rule = {"loss": LOSSES["quadratic"], "x0": START, "step_size": 0.1, "meta_step_size": 0.0}
+    metagrad.hypergradient_descent(**rule, inner_steps=2, direction=None)
+    with pytest.raises(TypeError, match="positional argument"):
+        metagrad.hypergradient_descent(*rule.values(), 2, None)
+
+
 def test_public_names():
     for module in (metagrad, estimators):
         for name in module.__all__:

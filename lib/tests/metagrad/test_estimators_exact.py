@@ -299,6 +299,7 @@ def test_the_default_checkpoints_long_runs():
     assert LONG_RUN == 100
     assert _saved_states(None, 99) == _saved_states(reverse(), 99)
     assert _saved_states(None, 100) == _saved_states(checkpointed(), 100) == 10
+    assert _saved_states(None, 144) == 12
 
 
 def _dense_windows(case, length):
