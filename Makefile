@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve lab test check experiments benchmarks colab-branch picture lock clean distclean
+.PHONY: help setup book serve lab test check experiments benchmarks mutants colab-branch picture lock clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,9 @@ benchmarks: setup  ## measure the compiled figures and the estimators, and print
 	python lib/benchmarks/compiler.py
 	CHROMIUM=$$(python book/tools/chromium.py) && python lib/benchmarks/redraw.py --chromium "$$CHROMIUM"
 	python lib/benchmarks/meta_gradients.py
+
+mutants: setup  ## break the estimators on purpose (an hour), and list what no test notices
+	python lib/tests/mutants.py _build/mutants
 
 colab-branch: book  ## write the branch of .ipynb files that Colab opens
 	PYTHONPATH=book/extension python book/tools/colab.py
