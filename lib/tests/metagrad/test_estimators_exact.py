@@ -1,5 +1,6 @@
 """The exact estimators: against closed forms, against a plain loop, and against each other."""
 
+import re
 from decimal import Decimal, localcontext
 from itertools import pairwise
 
@@ -300,6 +301,25 @@ def test_the_default_checkpoints_long_runs():
     assert _saved_states(None, 99) == _saved_states(reverse(), 99)
     assert _saved_states(None, 100) == _saved_states(checkpointed(), 100) == 10
     assert _saved_states(None, 144) == 12
+
+
+def _written_out(method, w, inner_steps):
+    """The program, as text, of the gradient of a run with a state of three numbers."""
+    case = Case(
+        lambda x, w: jnp.sum(x**2), lambda x, w, t: jnp.sum(w) * x, w, jnp.ones(3), inner_steps
+    )
+    return str(jax.make_jaxpr(lambda w: case._replace(w=w).estimate(method).gradient)(w))
+
+
+def test_a_single_step_is_no_loop():
+    assert "scan" in _written_out(reverse(), jnp.array(0.5), 2)
+    assert "scan" not in _written_out(reverse(), jnp.array(0.5), 1)
+
+
+def test_forward_has_no_batch_of_one_number():
+    matrix = re.compile(r"f64\[\d+,\d+\]")
+    assert matrix.search(_written_out(forward(), jnp.full(2, 0.5), 4))
+    assert not matrix.search(_written_out(forward(), jnp.array(0.5), 4))
 
 
 def _dense_windows(case, length):
