@@ -17,7 +17,7 @@ CASES = [
 ]
 
 
-def expected_squared_distances(game, noise, name, step_size, count):
+def expected_squared_distances(game, noise, method, step_size, count):
     """E |z_t|² for t = 0, ..., count over starts and noise: no random number is drawn.
 
     The game splits into the pairs (x_i, y_i), z = (x, y) with the gradient A z + noise. After the
@@ -25,8 +25,7 @@ def expected_squared_distances(game, noise, name, step_size, count):
     z' = z - η ((1 + o) (A z + ξ) - o m), m' = d m + (1 - d) (A z + ξ).
     """
     convexity = SETTINGS["games"][game]
-    optimism = SETTINGS["methods"][name]["optimism"]
-    decay = SETTINGS["methods"][name]["decay"]
+    optimism, decay = method["optimism"], method["decay"]
     eye = np.eye(2)
     total = np.ones(count + 1)
     total[1:] = 0.0
@@ -59,7 +58,9 @@ def row(game, noise, name):
 def test_the_score_is_near_its_expectation(game, noise, name):
     found = row(game, noise, name)
     count = SETTINGS["inner_steps"]
-    expected = expected_squared_distances(game, noise, name, found["step_size"], count)
+    expected = expected_squared_distances(
+        game, noise, SETTINGS["methods"][name], found["step_size"], count
+    )
     mean, low, high = found["score"]
     assert low <= mean <= high
     exact = expected[-SETTINGS["judged_steps"] :].mean()
@@ -71,10 +72,10 @@ def test_the_score_is_near_its_expectation(game, noise, name):
 def test_the_tuned_step_size_is_nearly_the_best_of_the_grid(game, noise, name):
     if noise == 0.0:
         pytest.skip("scores below 1e-30 say nothing about tuning")
-    count = SETTINGS["inner_steps"]
+    count, method = SETTINGS["inner_steps"], SETTINGS["methods"][name]
     with np.errstate(over="ignore", invalid="ignore"):
         exact = [
-            expected_squared_distances(game, noise, name, step_size, count)[-100:].mean()
+            expected_squared_distances(game, noise, method, step_size, count)[-100:].mean()
             for step_size in GRID
         ]
     best = np.nanmin(exact)
@@ -100,6 +101,27 @@ def test_strong_noise_takes_the_gain_of_optimism_but_not_all_of_omegas():
     ratios = GAMES["bilinear"]["0.5"]["ratios"]
     assert ratios["optimistic / descent-ascent"][1] > 0.8
     assert ratios["omega / descent-ascent"][2] < 0.8
+
+
+@pytest.mark.parametrize(("noise", "left"), [(0.1, 2.0), (0.5, 1.5)])
+def test_most_of_omegas_lead_is_strength(noise, left):
+    def best(optimism, decay):
+        method = {"optimism": optimism, "decay": decay}
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = [
+                expected_squared_distances(
+                    "bilinear", noise, method, step_size, SETTINGS["inner_steps"]
+                )[-100:].mean()
+                for step_size in GRID[4:16]  # from 0.005 to 0.3
+            ]
+        assert 0 < np.nanargmin(scores) < 11 or np.nanmin(scores) > 0.95  # the best is inside
+        return np.nanmin(scores)
+
+    untuned, tuned, average = best(1.0, 0.0), best(10.0, 0.0), best(1.0, 0.9)
+    assert untuned > 2.5 * average
+    assert average < tuned < left * average
+    longer, longest = best(1.0, 0.98), best(1.0, 0.99)
+    assert longest < longer < 0.6 * tuned  # when both are tuned, the average leads again
 
 
 @pytest.mark.parametrize("noise", [0.01, 0.1, 0.5])

@@ -248,29 +248,35 @@ def test_a_game_that_needs_optimism(coupling):
     assert abs(_rate(0.5) - 0.5**0.5) <= 1e-7  # a double root
 
 
-def test_a_floor_that_the_step_size_does_not_lower():
+@pytest.mark.parametrize("strength", [0.7, 1.0, 5.0])
+def test_a_floor_that_the_step_size_does_not_lower(strength):
     coupling, sigma = 2.0, 0.3
+    cubic = strength**2 * (1 + 2 * strength)
+    limit = np.sqrt((2 * strength - 1) / cubic) / coupling  # where the formula blows up
 
     def floor(step_size):
-        scaled = (step_size * coupling) ** 2
-        return 2 * sigma**2 / coupling**2 * (1 + 3 * scaled) / (1 - 3 * scaled)
+        scaled = cubic * (step_size * coupling) ** 2
+        return 2 * sigma**2 / coupling**2 * (1 + scaled) / (2 * strength - 1 - scaled)
 
     # The stationary second moments of (ζ_t, F_{t-1} + ξ_{t-1}), from a linear system.
-    for step_size in (0.01, 0.1, 0.25):
-        move = np.array([[1 + 2j * step_size * coupling, step_size], [-1j * coupling, 0.0]])
-        push = np.array([-2 * step_size, 1.0])
+    for step_size in np.array([0.01, 0.3, 0.8]) * limit:
+        reach = step_size * (1 + strength)
+        move = np.array([[1 + 1j * reach * coupling, step_size * strength], [-1j * coupling, 0.0]])
+        assert np.max(np.abs(np.linalg.eigvals(move))) < 1
+        push = np.array([-reach, 1.0])
         noise = 2 * sigma**2 * np.outer(push, push.conj())
         system = np.eye(4) - np.kron(move, move.conj())
         stationary = np.linalg.solve(system, noise.ravel()).reshape(2, 2)
-        assert_same(stationary[0, 0].real, floor(step_size), 1e-10)
+        assert_same(stationary[0, 0].real, floor(step_size), 1e-8)
+    assert_same(floor(1e-9), 2 * sigma**2 / coupling**2 / (2 * strength - 1), 1e-12)
 
     # And the library's run: the mean over 400 paths is within 5 standard errors.
-    step_size = 0.2
+    step_size = 0.7 * limit
     field = noisy(full_field(bilinear_game(jnp.array([[coupling]]))), sigma)
     start = Players(jnp.zeros(1), jnp.zeros(1))
 
     def last(key):
-        method = optimistic_gradient_descent(step_size)
+        method = optimistic_gradient_descent(step_size, strength)
         points = play(field, start, method, 300, key).points
         return points.x[-1, 0] ** 2 + points.y[-1, 0] ** 2
 
