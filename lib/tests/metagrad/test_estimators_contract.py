@@ -391,6 +391,7 @@ def test_options_are_named():
         function(**named, every_step=True)
         with pytest.raises(TypeError, match="positional argument"):
             function(*case, True)
+    assert make_run(*case).every_step is False
     rule = {"loss": LOSSES["quadratic"], "x0": START, "step_size": 0.1, "meta_step_size": 0.0}
     metagrad.hypergradient_descent(**rule, inner_steps=2, direction=None)
     with pytest.raises(TypeError, match="positional argument"):
