@@ -19,6 +19,7 @@ from metagrad import (
     truncated,
 )
 from metagrad.estimators import LONG_RUN
+from metagrad.windows import Window, first_window, over_windows
 
 LENGTHS = (1, 2, 10, 100, 1000, 10000)
 CURVATURES = (1e-4, 3e-3, 0.05, 0.9, 1.7)
@@ -374,3 +375,25 @@ def test_truncation_leaves_out_the_start_and_keeps_the_direct_part():
     last = jax.tree.map(lambda c, d: jnp.sum(c[1:], axis=0) + d, made.contributions, made.direct)
     assert_tree_same(found.gradient, last)
     assert jnp.max(jnp.abs(made.start["start"]["in"])) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("length", "every_step", "count"),
+    [(3, True, 3), (7, True, 1), (3, False, 1), (7, False, 1)],
+)
+def test_each_window_that_counts_gets_a_key_of_its_own(length, every_step, count):
+    case, asked = CASES["logistic"], []
+
+    def keys(number):
+        asked.append(number)
+        return jnp.arange(number)
+
+    def key_as_gradient(f, w, key):
+        value, state = f(w)
+        return Window(value, key, state)
+
+    first = first_window("length", length, case.inner_steps)
+    run = case.run(every_step)
+    found = over_windows(run, case.w, first, length, key_as_gradient, keys)
+    assert asked == [count]
+    assert found.gradient.tolist() == list(range(count))
