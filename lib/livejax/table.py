@@ -10,6 +10,7 @@ from livejax.format import format_number
 MAX_ROWS = 25
 MAX_COLUMNS = 7
 FORMAT = ".4g"
+NOTHING = "–"
 
 # A column is {"key": output} or {"values": [...]} (fixed in the template) or {"index": True}.
 Column = dict[str, Any]
@@ -71,7 +72,7 @@ def _axis_title(trace: Mapping[str, Any], titles: Mapping[str, str], letter: str
 
 
 def _cells(column: Column, outputs: Mapping[str, np.ndarray], length: int) -> list[str]:
-    """The column as text, `length` cells long; a shorter one ends in empty cells."""
+    """The column as text, `length` cells long; a shorter one ends in dashes."""
     if "key" in column:
         values = list(np.ravel(outputs[column["key"]]))
     else:
@@ -79,7 +80,7 @@ def _cells(column: Column, outputs: Mapping[str, np.ndarray], length: int) -> li
     if column.get("count"):
         values = values[: int(outputs[column["count"]].item())]
     texts = [value if isinstance(value, str) else _cell(value) for value in values[:length]]
-    return texts + [""] * (length - len(texts))
+    return texts + [NOTHING] * (length - len(texts))
 
 
 def _cell(value: float | None) -> str:

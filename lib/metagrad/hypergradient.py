@@ -34,7 +34,7 @@ class HypergradientRun(NamedTuple):
 
     Attributes:
         points: x_0, ..., x_T, with a new axis 0 of length T + 1.
-        step_sizes: η_1, ..., η_{T+1}, shape (T + 1,); the last was never used.
+        step_sizes: β_1, ..., β_{T+1}, shape (T + 1,); the last was never used.
         hypergradients: h_1, ..., h_T, shape (T,).
     """
 
@@ -54,7 +54,7 @@ def hypergradient_descent(
 ) -> HypergradientRun:
     """Gradient descent, or any optimizer, whose step size follows its own hypergradient.
 
-    x_t = x_{t-1} - η_t u_t,   h_t = df(x_t)/dη_t = -⟨∇f(x_t), u_t⟩,   η_{t+1} = η_t - κ h_t.
+    x_t = x_{t-1} - β_t u_t,   h_t = df(x_t)/dβ_t = -⟨∇f(x_t), u_t⟩,   β_{t+1} = β_t - η h_t.
 
     Here u_t is made from ∇f(x_{t-1}); it is that gradient itself unless `direction` is given.
     h_t costs one inner product: the gradient at x_t is needed for the next step anyway.
@@ -64,8 +64,8 @@ def hypergradient_descent(
     Args:
         loss: f, maps a point to one number.
         x0: the start, any pytree of arrays.
-        step_size: η_1, at least 0.
-        meta_step_size: κ, at least 0; 0 keeps the step size.
+        step_size: β_1, at least 0.
+        meta_step_size: η, at least 0; 0 keeps the step size.
         inner_steps: T, at least 1.
         direction: None, or an optax transformation, such as `optax.scale_by_adam()`, that makes
             u_t from the gradients.

@@ -3,6 +3,7 @@
 const MAX_ROWS = 25;
 const MAX_COLUMNS = 7;
 const CELL_FORMAT = ".4g";
+const NOTHING = "–";
 
 function thin(count, limit) {
   if (count <= limit) return Array.from({ length: count }, (_, i) => i);
@@ -19,7 +20,7 @@ function columnCells(column, outputs, length) {
     : column.values ?? Array.from({ length }, (_, i) => i);
   if (column.count) values = values.slice(0, outputs[column.count][0]);
   const texts = values.slice(0, length).map((v) => (typeof v === "string" ? v : cellText(v)));
-  while (texts.length < length) texts.push("");
+  while (texts.length < length) texts.push(NOTHING);
   return texts;
 }
 

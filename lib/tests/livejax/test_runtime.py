@@ -25,7 +25,7 @@ def run(node, body, *arrays):
 SPECIAL = {
     "erf": (scipy.special.erf, -6, 6, 1e-15),
     "erfc": (scipy.special.erfc, -6, 5, 1e-15),
-    "erfInv": (scipy.special.erfinv, -0.9999, 0.9999, 1e-14),
+    "erfInv": (scipy.special.erfinv, -0.9999, 0.9999, 2e-14),  # the formula itself, JAX's too
     "besselI0e": (scipy.special.i0e, -60, 60, 1e-15),
     "besselI1e": (scipy.special.i1e, -60, 60, 1e-15),
 }
