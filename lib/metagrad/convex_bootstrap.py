@@ -6,7 +6,7 @@ The meta-learner is FTRL on the gradients of d_t(w) = ||z_t - φ(x̄_{t-1}, w)||
 
 a step along the gradient, corrected by what was predicted for it and by a prediction of the next.
 The gradients of d_1, ..., d_t add up to the sum of the α_s g_s plus the stale hint of
-`metagrad.optimistic`, γ_{t+1} J_tᵀ∇f(x̄_t), minus a *drift*: γ_s (J_s - J_{s-1})ᵀ∇f(x̄_{s-1}) for
+`metagrad.optimistic`, γ_{t+1} B_tᵀ∇f(x̄_t), minus a *drift*: γ_s (B_s - B_{s-1})ᵀ∇f(x̄_{s-1}) for
 s <= t. Where the Jacobian is constant there is no drift, and the two methods are one.
 The proof in the book is ours.
 """
@@ -150,7 +150,7 @@ def bootstrapped_averages(
 def drift_terms(
     update_rule: UpdateRule, run: BootstrappedAverages, comparator: Any
 ) -> Float[Array, " rounds"]:
-    """What a moving Jacobian adds to the bound: <γ_t ∇f(x̄_{t-1}), (J_t - J_{t-1})(w_t - u)>.
+    """What a moving Jacobian adds to the bound: <γ_t ∇f(x̄_{t-1}), (B_t - B_{t-1})(w_t - u)>.
 
     With weights and a constant β whose `guarantee` holds, the run has
     A_T (f(x̄_T) - f(x*)) <= D² / (2β) + the sum of these terms, D = ||u - w_0||, if φ(x, u) = x*
@@ -177,7 +177,7 @@ def drift_terms(
     used_before = jnp.concatenate([used_at[:1], used_at[:-1]])
     before = jnp.concatenate([run.parameters[:1], run.parameters[:-1]])
 
-    def along(x, w, direction):  # J at (x, w), times the direction
+    def along(x, w, direction):  # B at (x, w), times the direction
         return jax.jvp(lambda w: update_rule(x, w), (w,), (direction,))[1]
 
     def term(prediction, x, w, x_before, w_before):

@@ -1,6 +1,6 @@
 """What is proved about the averaged form: an upper bound on the gap, and a hardest loss.
 
-Setting: f convex with an L-Lipschitz gradient; φ affine in w with ||J_t||² <= λ and
+Setting: f convex with an L-Lipschitz gradient; φ affine in w with ||B_t||² <= λ and
 φ(x, w*) = x* for some w* (for which weaker conditions suffice, see the book); D = ||w* - w_0||;
 hints with the fresh Jacobian and y_{t+1} = ∇f(x̄_t); β_t not increasing. Symbols as in
 `metagrad.weights`. The proofs in the book are ours; they build on Cutkosky, 2019, and on Joulani,

@@ -2,14 +2,14 @@
 
 Round t uses the rule at the average, averages, and pays for the average:
 
-    x_t = φ(x̄_{t-1}, w_t),   x̄_t = (1 - ρ_t) x̄_{t-1} + ρ_t x_t,   g_t = J_tᵀ ∇f(x̄_t),
+    x_t = φ(x̄_{t-1}, w_t),   x̄_t = (1 - ρ_t) x̄_{t-1} + ρ_t x_t,   g_t = B_tᵀ ∇f(x̄_t),
 
-where J_t is the Jacobian of w -> φ(x̄_{t-1}, w) at w_t. The meta-learner is FTRL on α_t g_t
+where B_t is the Jacobian of w -> φ(x̄_{t-1}, w) at w_t. The meta-learner is FTRL on α_t g_t
 (`metagrad.ftrl`), with hints h_t = γ_t ĝ_t: before round t + 1 it guesses the next meta-gradient as
 
     ĝ_{t+1} = Jᵀ y_{t+1},   y_{t+1} a prediction of ∇f(x̄_{t+1}), by default ∇f(x̄_t),
 
-with the fresh Jacobian J at (x̄_t, w_t), or with the stale one J = J_t, which g_t was made with.
+with the fresh Jacobian B at (x̄_t, w_t), or with the stale one B = B_t, which g_t was made with.
 With φ(x, w) = w this is `metagrad.averaged`. Symbols as in `metagrad.weights`.
 """
 

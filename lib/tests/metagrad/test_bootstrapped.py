@@ -173,7 +173,7 @@ def test_constant_jacobians_make_it_optimism(name):
 
 @pytest.mark.parametrize("name", RULES)
 def test_exact_statement_for_moving_jacobians(name):
-    """AO-FTRL on α_t g_t - (J_t - J_{t-1})ᵀ y_t with hints J_{t-1}ᵀ y_t, y_t the prediction."""
+    """AO-FTRL on α_t g_t - (B_t - B_{t-1})ᵀ y_t with hints B_{t-1}ᵀ y_t, y_t the prediction."""
     (maker, w0), loss = RULES[name], LOSSES["log_cosh"]
     rule, comparator = maker(loss), w0 + 0.5
 

@@ -209,7 +209,7 @@ def test_the_rate_holds_on_random_problems(name, rounds):
         key_start, key_basis = jax.random.split(jax.random.key(seed))
         start = 2.0 * jax.random.normal(key_start, (2,))
         basis = jnp.eye(2) + 0.4 * jax.random.normal(key_basis, (2, 2))
-        bound = jnp.linalg.norm(basis, 2) ** 2  # ||J||²
+        bound = jnp.linalg.norm(basis, 2) ** 2  # ||B||²
         alpha = power_weights(rounds, power)
         steps = _decreasing(alpha, share / (bound * smoothness))
         distance = jnp.linalg.norm(jnp.linalg.solve(basis, minimizer) - start)

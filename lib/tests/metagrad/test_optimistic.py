@@ -141,7 +141,7 @@ def test_predictions():
     plain = _run("element-wise", loss, weights, 1e-5)[1]
     assert_same(runs["last"].averages, runs["default"].averages, 0.0)
     assert_same(runs["none"].averages, plain.averages, 0.0)
-    odd = runs["odd"]  # h_{t+1} for t = 1 and t = 2, J = -diag ∇f(x̄_t)
+    odd = runs["odd"]  # h_{t+1} for t = 1 and t = 2, B = -diag ∇f(x̄_t)
     for t, prediction in ((1, odd.averages[0]), (2, odd.gradients[1])):
         assert_same(odd.hints[t], -hints[t] * odd.gradients[t - 1] * prediction)
 
