@@ -235,7 +235,33 @@ def test_conjugate_gradients_report_the_curvature_of_their_directions():
     assert_same(v, np.linalg.solve(A, RIGHT))
     assert_same(info.smallest_curvature, min(met), 1e-9)
     assert info.residual_norms.shape == (13,)
-    assert np.all(np.isfinite(info.residual_norms))
+    _rests(info.residual_norms)
+
+
+def _rests(norms):
+    """From the first residual that is rounding on, nothing moves."""
+    rest = norms[norms <= np.finfo(float).eps * norms[0]]
+    assert 1 < len(rest) < len(norms)
+    assert np.all(rest == rest[0])
+
+
+def test_conjugate_gradients_go_on_until_the_residual_is_rounding():
+    # A condition number of 100 takes many steps, through residuals of every size.
+    curvatures = jnp.logspace(0.0, 2.0, 30)
+    _, info = conjugate_gradient(120)(lambda v: curvatures * v, jnp.ones(30))
+    shares = np.asarray(info.residual_norms) / info.residual_norms[0]
+    assert np.any((shares < 1e-9) & (shares > 1e-13))
+    _rests(info.residual_norms)
+
+
+@pytest.mark.parametrize("jacobian", [jax.jacfwd, jax.jacrev])
+def test_conjugate_gradients_at_rest_can_be_differentiated(jacobian):
+    # A quotient by 0 that is not used would still make the derivative NaN.
+    def solution(b):
+        return conjugate_gradient(12)(_apply, b)[0]
+
+    assert_same(jacobian(solution)(jnp.asarray(RIGHT)), np.linalg.inv(A))
+    assert np.all(np.isfinite(jacobian(solution)(jnp.zeros(3))))
 
 
 def test_conjugate_gradients_measure_asymmetry():
