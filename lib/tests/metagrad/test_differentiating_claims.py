@@ -196,7 +196,7 @@ def count(method, steps, numbers, size=7):
     def of(w):
         return meta_gradient(
             lambda x, w: jnp.sum(jnp.sin(x)),
-            lambda x, w, t: x - jnp.sum(w**2) * (matrix @ x),
+            lambda x, w, t: x - 0.1 * jnp.sum(jnp.cos(w * t.astype(w.dtype))) * (matrix @ x),
             w,
             jnp.ones(size),
             steps,
