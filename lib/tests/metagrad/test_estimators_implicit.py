@@ -145,7 +145,7 @@ def test_an_indefinite_system_is_refused(regularizer):
     first = (2 * 1 - 1 * 9) / 10 + regularizer
     message = (
         rf"regularizer must leave a positive definite system .* got {regularizer}, "
-        rf"with which it met the curvature {first:.6g}"
+        rf"with which it met the curvature {first:.6g}; more than 0.7 is needed"
     )
     with pytest.raises(ValueError, match=message):
         case.estimate(method)
@@ -169,12 +169,38 @@ def _expanding():
     )
 
 
-def test_a_neumann_series_that_grows_is_refused():
-    message = r"solver must reduce the residual, got one that grew it from 2 to 15.2; neumann\(\)"
+@pytest.mark.parametrize("terms", [1, 5, 2000])
+def test_a_neumann_series_that_grows_is_refused(terms):
+    grown = f"{2.0 * 1.5**terms:.3g}" if terms < 1000 else "(inf|nan)"
+    message = rf"solver must reduce the residual, got one that grew it from 2 to {grown}; neumann"
     with pytest.raises(ValueError, match=message):
-        _expanding().estimate(implicit(neumann(5)))
-    _refused_under_jit(_expanding(), implicit(neumann(5)))
+        _expanding().estimate(implicit(neumann(terms)))
+    _refused_under_jit(_expanding(), implicit(neumann(terms)))
     assert_same(_expanding().estimate(implicit()).gradient, 4.0)
+
+
+def test_a_singular_system_is_refused():
+    case = Case(
+        lambda x, w: jnp.sum(x), lambda x, w, t: x, jnp.asarray(W), jnp.array([1.0, 2.0]), 1
+    )
+    # Along ∂loss/∂x = (1, 1) the curvature of this system is 0.
+    method = implicit(conjugate_gradient(1), lambda x, w: np.array([1.0, -1.0]) * x - w)
+    with pytest.raises(ValueError, match=r"regularizer must leave .* met the curvature 0;"):
+        case.estimate(method)
+    _refused_under_jit(case, method)
+    # x - step(x) is 0 everywhere.
+    with pytest.raises(ValueError, match=r"solver must reduce the residual, .* to nan;"):
+        case.estimate(implicit())
+    _refused_under_jit(case, implicit())
+
+
+def test_a_loss_without_a_slope_is_no_fault_of_the_solver():
+    """No error, as after a run that diverged, and no number either."""
+    case = Case(
+        lambda x, w: jnp.sqrt(x), lambda x, w, t: 0.5 * x + w, jnp.array(0.0), jnp.array(0.0), 2
+    )
+    found = case.estimate(implicit())
+    assert found.value == 0.0 and np.isnan(found.gradient) and not found.finite
 
 
 def test_neumann_is_truncated_backpropagation_at_the_fixed_point():
