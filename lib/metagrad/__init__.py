@@ -12,6 +12,10 @@ ball converges on a quadratic. `checks` looks at what callers pass in.
 proved about it. `bootstrapped` and `convex_bootstrap` learn from targets in place of gradients;
 `games` and `omega` take optimism to games.
 
+`stepsize` is the meta-gradient of a step size in closed form, for any number of steps, with
+`quadratic_terms` and `twofold` behind it; `stepsize_bounds` is what is proved about it, and
+`stepsize_descent` tunes by it. `renormalization` and `scaled_tangents` keep long runs in range.
+
 Importing this package turns on JAX's 64-bit mode: the identities that it states hold to about
 1e-15 in float64, and in float32 a reader could not tell them from coincidences.
 """
@@ -37,10 +41,17 @@ from metagrad import (  # noqa: E402
     optimistic,
     problems,
     projections,
+    quadratic_terms,
+    renormalization,
     rules,
     runs,
+    scaled_tangents,
     stability,
+    stepsize,
+    stepsize_bounds,
+    stepsize_descent,
     tape,
+    twofold,
     unroll,
     weights,
 )
@@ -62,10 +73,15 @@ from metagrad.hypergradient import hypergradient_descent  # noqa: E402
 from metagrad.momentum import gradient_descent, heavy_ball, nesterov  # noqa: E402
 from metagrad.online import averaged_meta_learning, online_meta_learning  # noqa: E402
 from metagrad.optimistic import optimistic_meta_learning  # noqa: E402
+from metagrad.renormalization import renormalized  # noqa: E402
+from metagrad.scaled_tangents import scaled_tangent  # noqa: E402
+from metagrad.stepsize import log_meta_gradient  # noqa: E402
+from metagrad.stepsize_descent import best_step_size, tune_step_size  # noqa: E402
 
 __all__ = [
     "averaged",
     "averaged_meta_learning",
+    "best_step_size",
     "bootstrapped",
     "bootstrapped_averages",
     "bootstrapped_meta_learning",
@@ -85,6 +101,7 @@ __all__ = [
     "implicit",
     "learner",
     "ledger",
+    "log_meta_gradient",
     "make_run",
     "meta_gradient",
     "momentum",
@@ -97,12 +114,22 @@ __all__ = [
     "persistent_evolution_strategies",
     "problems",
     "projections",
+    "quadratic_terms",
+    "renormalization",
+    "renormalized",
     "reverse",
     "rules",
     "runs",
+    "scaled_tangent",
+    "scaled_tangents",
     "stability",
+    "stepsize",
+    "stepsize_bounds",
+    "stepsize_descent",
     "tape",
     "truncated",
+    "tune_step_size",
+    "twofold",
     "unroll",
     "weights",
 ]
