@@ -108,6 +108,7 @@ def tune_step_size(
     checks.require_nonnegative("step_size", step_size)
     checks.require_shape("step_size", step_size, ())
     checks.require_nonnegative("meta_step_size", meta_step_size)
+    checks.require_steps("meta_steps", meta_steps)
     step_size = checks.as_float("step_size", step_size)
     checks.require_scalar_loss("meta_gradient", meta_gradient, step_size)
 

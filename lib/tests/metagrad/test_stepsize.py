@@ -11,7 +11,7 @@ from stepsize_cases import KINK, SPECTRUM, START, error, exact, random_problems
 from metagrad import log_meta_gradient, meta_gradient, problems, stepsize
 from metagrad.quadratic_terms import problem
 from metagrad.renormalization import log_loss
-from metagrad.twofold import one_minus_product
+from metagrad.twofold import Twofold, log_ratio, one_minus_product
 
 compiled = jax.jit(log_meta_gradient)
 
@@ -20,7 +20,7 @@ def test_gradient_is_right_to_rounding_for_any_problem():
     for index, (beta, lams, starts, t) in enumerate(random_problems(420, seed=1)):
         true = exact(beta, lams, starts, t)
         for method in (compiled,) if index % 8 else (compiled, log_meta_gradient):
-            assert error(method(beta, lams, starts, t), true.gradient, true.magnitude) <= 1e-13
+            assert error(method(beta, lams, starts, t), true.gradient, true.magnitude) <= 3e-14
 
 
 def test_objective_and_naive_gradient_are_right_for_any_problem():
@@ -31,7 +31,7 @@ def test_objective_and_naive_gradient_are_right_for_any_problem():
         value = objective(beta, lams, starts, t)
         # The logarithms of the weights add their rounding, (1/t) times.
         size = abs(true.objective) + 100 / mpmath.mpf(t)
-        assert error(value, true.objective, size) <= 1e-14
+        assert error(value, true.objective, size) <= 2e-15
         naive = naive_gradient(beta, lams, starts, t)
         if true.naive == 0 or abs(true.gradient) < 1e-10 * true.magnitude:
             continue
@@ -92,6 +92,31 @@ def test_factors_have_twice_the_digits():
                 true = 1 - mpmath.mpf(beta) * mpmath.mpf(lam)
                 assert abs(mpmath.mpf(high) + mpmath.mpf(low) - true) <= 2e-32 * (1 + abs(true))
                 assert abs(low) <= 2.3e-16 * abs(high)
+
+
+def test_logarithms_of_ratios():
+    rng = np.random.default_rng(4)
+    tops = np.exp(rng.normal(size=400) * np.repeat([1e-9, 1e-3, 0.5, 30.0], 100))
+    bottoms = np.exp(rng.normal(size=400) * np.tile([0.0, 1.0, 1.0, 100.0], 100))
+    tops *= np.where(np.arange(400) % 2, bottoms, 1.0)
+    tops[-1], bottoms[-1] = 1e290, 1e-30  # the ratio itself is out of range
+    lows = np.array([0.3, -0.2])[:, None] * 2.0**-53 * np.stack([tops, bottoms])
+    lows[:, -1] = 0.0
+    top, bottom = (
+        Twofold(jnp.asarray(x), jnp.asarray(y)) for x, y in zip((tops, bottoms), lows, strict=True)
+    )
+    for way in (log_ratio, jax.jit(log_ratio)):
+        found = np.asarray(way(top, bottom))
+        for i in range(400):
+            with mpmath.workdps(60):
+                parts = [
+                    mpmath.mpf(x[i]) + mpmath.mpf(y[i])
+                    for x, y in zip((tops, bottoms), lows, strict=True)
+                ]
+                true = mpmath.log(parts[0] / parts[1])
+            assert error(found[i], true, abs(true)) <= 2e-15
+    slope = jax.grad(lambda x: log_ratio(Twofold(x, x * 0.0), Twofold(x * 0.0 + 3.0, x * 0.0)))
+    assert_same([slope(jnp.float64(x)) for x in (2.9, 8.0)], [1 / 2.9, 1 / 8.0], 1e-15)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 10**6])
