@@ -25,6 +25,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "metagrad" / "mutation.toml"
+TOOL = [sys.executable, "-m", "cosmic_ray.cli"]
 
 
 def ask(address, arguments):
@@ -74,19 +75,19 @@ def serve(listener, driver, folder, timeout):
 def prepare(folder, module, command):
     """A session of cosmic-ray: all mutants of a module, or what survived in the last one."""
     settings, session = folder / f"{module}.toml", folder / f"{module}.sqlite"
-    broken, source = (top / "metagrad" / f"{module}.py" for top in (folder / "lib", HERE.parent))
-    if session.exists() and filecmp.cmp(folder / f"{module}.py", source, shallow=False):
-        with sqlite3.connect(session) as store:
-            store.execute("delete from work_results where test_outcome = 'SURVIVED'")
-        return settings, session
-    shutil.copy(source, folder / f"{module}.py")
-    tool = [sys.executable, "-m", "cosmic_ray.cli", "init", settings, session]
-    keep = [sys.executable, "-m", "cosmic_ray.tools.filters.operators_filter", session, settings]
+    tried, source = folder / f"{module}.py", HERE.parent / "metagrad" / f"{module}.py"
+    broken = folder / "lib" / "metagrad" / f"{module}.py"
     arguments = " ".join(f"'{word}'" for word in command)
     head = f'[cosmic-ray]\nmodule-path = "{broken}"\ntest-command = "{arguments}"\n'
     settings.write_text(CONFIG.read_text().replace("[cosmic-ray]\n", head))
+    if session.exists() and filecmp.cmp(tried, source, shallow=False):
+        with sqlite3.connect(session) as store:
+            store.execute("delete from work_results where test_outcome = 'SURVIVED'")
+        return settings, session
+    shutil.copy(source, tried)
     session.unlink(missing_ok=True)
-    subprocess.run(tool, check=True)
+    keep = [sys.executable, "-m", "cosmic_ray.tools.filters.operators_filter", session, settings]
+    subprocess.run([*TOOL, "init", settings, session], check=True)
     subprocess.run(keep, check=True)
     return settings, session
 
@@ -101,11 +102,9 @@ def report(module, session):
     survivors = [row for row in rows if row[2] != "KILLED"]
     print(f"{module}: {len(rows) - len(survivors)} of {len(rows)} killed", flush=True)
     for line, operator, _, difference in survivors:
-        changed = [x for x in difference.splitlines() if x[:1] in "+-" and x[:3] not in SIGNS]
+        lines = difference.splitlines()[3:]  # below those that name the file
+        changed = [x for x in lines if x[:1] in ("+", "-")]
         print(f"  line {line}, {operator}", *changed, sep="\n    ", flush=True)
-
-
-SIGNS = ("---", "+++")  # the lines that name the files of a difference
 
 
 def drive(folder, address, modules):
@@ -116,9 +115,7 @@ def drive(folder, address, modules):
         if subprocess.run(command).returncode:
             sys.exit(f"{module}: the tests fail unbroken, see {folder}/last.log")
         settings, session = prepare(folder, module, command)
-        subprocess.run(
-            [sys.executable, "-m", "cosmic_ray.cli", "exec", settings, session], check=True
-        )
+        subprocess.run([*TOOL, "exec", settings, session], check=True)
         report(module, session)
 
 
