@@ -15,6 +15,8 @@ proved about it. `bootstrapped` and `convex_bootstrap` learn from targets in pla
 `stepsize` is the meta-gradient of a step size in closed form, for any number of steps, with
 `quadratic_terms` and `twofold` behind it; `stepsize_bounds` is what is proved about it, and
 `stepsize_descent` tunes by it. `renormalization` and `scaled_tangents` keep long runs in range.
+`least_squares` asks what to tune it on; `spectra`, `spectral_tasks` and `least_squares_tuning`
+answer by the spectrum of the inputs.
 
 Importing this package turns on JAX's 64-bit mode: the identities that it states hold to about
 1e-15 in float64, and in float32 a reader could not tell them from coincidences.
@@ -34,6 +36,8 @@ from metagrad import (  # noqa: E402
     guarantees,
     hypergradient,
     learner,
+    least_squares,
+    least_squares_tuning,
     ledger,
     momentum,
     omega,
@@ -46,6 +50,8 @@ from metagrad import (  # noqa: E402
     rules,
     runs,
     scaled_tangents,
+    spectra,
+    spectral_tasks,
     stability,
     stepsize,
     stepsize_bounds,
@@ -100,6 +106,8 @@ __all__ = [
     "hypergradient_descent",
     "implicit",
     "learner",
+    "least_squares",
+    "least_squares_tuning",
     "ledger",
     "log_meta_gradient",
     "make_run",
@@ -122,6 +130,8 @@ __all__ = [
     "runs",
     "scaled_tangent",
     "scaled_tangents",
+    "spectra",
+    "spectral_tasks",
     "stability",
     "stepsize",
     "stepsize_bounds",
