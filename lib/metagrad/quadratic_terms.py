@@ -46,12 +46,12 @@ def problem(step_size: Any, eigenvalues: Any, coefficients: Any, steps: Any) -> 
     coefficients = checks.as_float("coefficients", coefficients).astype(eigenvalues.dtype)
     checks.require_vector("coefficients", coefficients, eigenvalues.shape[0])
     checks.require_shape("steps", steps, ())
+    count = checks.as_float("steps", steps)
     if checks.is_known(steps) and not (np.asarray(steps) >= 1 and np.asarray(steps) % 1 == 0):
         raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
     step_size = checks.as_float("step_size", step_size).astype(eigenvalues.dtype)
-    steps = jnp.asarray(steps).astype(eigenvalues.dtype)
     _require_range(step_size, eigenvalues)
-    return Problem(step_size, eigenvalues, coefficients, steps)
+    return Problem(step_size, eigenvalues, coefficients, count.astype(eigenvalues.dtype))
 
 
 def _require_range(step_size: Any, eigenvalues: Any) -> None:

@@ -281,3 +281,9 @@ def test_bad_values_are_refused(arguments, message):
     for function in (*functions, problem):
         with pytest.raises(ValueError, match=message):
             function(*arguments)
+
+
+def test_what_is_not_a_number_is_refused():
+    for arguments in (("a", LAMS, STARTS, 3), (0.1, LAMS, STARTS, "many")):
+        with pytest.raises(TypeError, match="must hold real numbers, got"):
+            log_meta_gradient(*arguments)
