@@ -135,7 +135,7 @@ def test_no_weighting_has_a_better_guarantee():
 
 
 def test_both_ingredients_are_needed():
-    floor = 1.0 / (4 * ROUNDS - 2)
+    floors = np.array([1.0 / (2 * ROUNDS), 1.0 / (2 * ROUNDS + 8)])
 
     @jax.jit
     def gaps(seed):
@@ -149,12 +149,12 @@ def test_both_ingredients_are_needed():
     @fixed_examples
     @given(seed=seeds)
     def slow(seed):
-        assert np.all(gaps(seed) >= floor * (1 - 1e-12))
+        assert np.all(gaps(seed) >= floors * (1 - 1e-12))
 
     slow()
     # Together they are not slow.
     alpha = nesterov_weights(ROUNDS)
-    assert guarantee(alpha, 1.0, 1.0, 1.0, best_hints(alpha)).gap < floor / 2
+    assert guarantee(alpha, 1.0, 1.0, 1.0, best_hints(alpha)).gap < floors[1] / 4
     # Equal weights, hints of weight up to 1, any constant step size.
     for beta in (0.1, 1.0, 10.0):
         for trust in (0.0, 0.5, 1.0):
