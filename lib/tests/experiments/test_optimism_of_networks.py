@@ -37,9 +37,9 @@ def test_the_look_ahead_does_not_pay_for_its_gradient():
 
 
 def test_learned_step_sizes_win_on_one_data_set_only():
-    for data, word in (("digits", "worse"), ("mnist1d", "better")):
+    for data, words in (("digits", ["tie", "worse"]), ("mnist1d", ["better", "better"])):
         against = table(data, "meta-gradient", "SGD", "equal_gradients")
-        assert {against[m]["verdict_last"] for m in ("test_accuracy", "train_loss")} == {word}
+        assert [against[m]["verdict_last"] for m in ("test_accuracy", "train_loss")] == words
     small = table("mnist1d", "meta-gradient, small start", "SGD, small step", "equal_gradients")
     assert small["test_accuracy"]["verdict_last"] == "worse"
     chosen = RESULT["mnist1d"]["methods"]["meta-gradient, small start"]
