@@ -107,8 +107,10 @@ class Tab:
         self.page.on("response", self._response)
 
     def _console(self, message) -> None:
-        if message.type == "error":
-            self.problems.append(f"console: {message.text} ({message.location.get('url')})")
+        # On a busy machine Chromium asks for /favicon.ico itself, before it has seen the page's icon.
+        url = message.location.get("url") or ""
+        if message.type == "error" and urlsplit(url).path != "/favicon.ico":
+            self.problems.append(f"console: {message.text} ({url})")
 
     def _failed(self, request) -> None:
         # A page that is left while it still loads aborts its own requests.
