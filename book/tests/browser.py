@@ -107,7 +107,7 @@ class Tab:
         self.page.on("response", self._response)
 
     def _console(self, message) -> None:
-        # A busy Chromium asks for /favicon.ico itself, before it has seen which icon the page names.
+        # A busy Chromium asks for /favicon.ico itself, before it has seen the icon of the page.
         url = message.location.get("url") or ""
         if message.type == "error" and urlsplit(url).path != "/favicon.ico":
             self.problems.append(f"console: {message.text} ({url})")
