@@ -179,7 +179,10 @@ def log_cosh(scales: Any) -> Loss:
 
     def loss(x):
         checks.require_shape("x", x, scales.shape)
-        return jnp.sum(scales * (jnp.logaddexp(x, -x) - jnp.log(2.0)))
+        # Near the minimizer logaddexp(x, -x) - log 2 would be all rounding error.
+        near = jnp.log1p(jnp.sinh(jnp.clip(x, -1.0, 1.0)) ** 2) / 2.0
+        far = jnp.logaddexp(x, -x) - jnp.log(2.0)
+        return jnp.sum(scales * jnp.where(jnp.abs(x) < 1.0, near, far))
 
     return loss
 

@@ -3,6 +3,7 @@ from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given
@@ -118,6 +119,16 @@ def test_log_cosh_matches_its_definition_near_and_far():
     assert_same(LOSSES["log_cosh"](x), expected, 1e-14)
     assert_same(jax.grad(LOSSES["log_cosh"])(x), [np.tanh(0.7), -5 * np.tanh(1.5)], 1e-14)
     assert jax.grad(LOSSES["log_cosh"])(jnp.array([1e5, -1e5])).tolist() == [1.0, -5.0]
+
+
+@pytest.mark.parametrize("x", [1e-12, -3e-5, 0.02, -0.999, 1.0, 1.001, -40.0])
+def test_log_cosh_keeps_its_digits_near_the_minimizer(x):
+    with mpmath.workdps(60):
+        exact = mpmath.log(mpmath.cosh(mpmath.mpf(x)))
+    assert_same(problems.log_cosh(1.0)(jnp.asarray(x)), float(exact), 4e-15)
+    assert_same(jax.grad(problems.log_cosh(1.0))(jnp.asarray(x)), np.tanh(x), 4e-15)
+    curvature = jax.grad(jax.grad(problems.log_cosh(1.0)))(jnp.asarray(x))
+    assert abs(curvature - np.cosh(x) ** -2) <= 1e-14
 
 
 @fixed_examples
