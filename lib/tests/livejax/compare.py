@@ -5,6 +5,10 @@ scale, the largest finite magnitude in that output leaf. Integers, booleans and 
 and inf agree exactly. Two correct evaluations of a function that amplifies rounding differ by more.
 Then each entry may differ by `ROUNDINGS` times its response in JAX to a one-ulp change of the
 inputs, and it counts as compared only where that bound stays below `COVERED` of the scale.
+
+An output of dtype float32 comes from arithmetic in single precision. Its tolerance is `SINGLE`, and
+its response is measured for changes of one ulp of single precision. A step count at which such a
+run fails is an integer, and exact.
 """
 
 import math
@@ -23,17 +27,21 @@ SUITE = 1e-12  # tolerance of the compiler's own cases, in units of the scale
 SHIPPED = 1e-10  # tolerance of functions that the book ships
 ROUNDINGS = SUITE / 2.0**-52  # ulps that SUITE grants a function whose amplification is one
 COVERED = 1e-6
+SINGLE = 1e-5  # tolerance of an output in single precision
+SINGLE_ULP = 2**29  # one ulp of single precision, in ulps of double precision
+ROUNDINGS_SINGLE = SINGLE / 2.0**-23
 MEASURED = 20  # settings at which the response is measured in any case
 TINY = 2.3e-308  # XLA flushes subnormals, JavaScript does not
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """One output leaf: what JAX gives, and whether it is exact by type."""
+    """One output leaf: what JAX gives, and whether it is exact, or single, by type."""
 
     name: str
     want: np.ndarray
     exact: bool
+    single: bool = False
 
 
 def leaves_of(tree) -> list[Leaf]:
@@ -42,7 +50,8 @@ def leaves_of(tree) -> list[Leaf]:
     for path, value in jax.tree_util.tree_leaves_with_path(tree):
         value = jnp.asarray(value)
         exact = not jnp.issubdtype(value.dtype, jnp.floating)
-        found.append(Leaf(jax.tree_util.keystr(path) or "output", as_float64(value), exact))
+        name = jax.tree_util.keystr(path) or "output"
+        found.append(Leaf(name, as_float64(value), exact, value.dtype == jnp.float32))
     return found
 
 
@@ -122,7 +131,7 @@ def small_changes(args, draws: int, ulps: int, seed: int = 0, *, zero_step: floa
 
 
 def one_ulp_response(
-    evaluate: Callable, args: Sequence, draws: int = 6, *, zero_step: float = 0.0
+    evaluate: Callable, args: Sequence, draws: int = 6, *, zero_step: float = 0.0, unit: int = 1
 ) -> list[np.ndarray]:
     """Largest change of each output entry, in JAX and per ulp, over small changes of the inputs.
 
@@ -134,6 +143,7 @@ def one_ulp_response(
         args: Its arguments; integers stay as they are.
         draws: How many random changes of each size are tried.
         zero_step: What counts as one ulp of a zero among the arguments.
+        unit: How many ulps of double precision count as one.
 
     Returns:
         One array for each output leaf, of its shape: absolute changes for each ulp, inf where an
@@ -142,7 +152,7 @@ def one_ulp_response(
     base = leaves_of(evaluate(*args))
     response = [np.zeros(leaf.want.shape) for leaf in base]
     for ulps in (1, 8, 64):
-        for moved in small_changes(tuple(args), draws, ulps, zero_step=zero_step):
+        for moved in small_changes(tuple(args), draws, ulps * unit, zero_step=zero_step):
             for index, leaf in enumerate(leaves_of(evaluate(*moved))):
                 gap = disagreement(leaf.want, base[index].want) / ulps
                 response[index] = np.maximum(response[index], gap)
@@ -227,11 +237,15 @@ def compare_function(
             rows = reproducible = len(leaf.want) if leaf.want.ndim else 1
             if response:
                 reproducible = covered_rows(response[index], leaf.want)
-            if not agrees(leaf, values, tolerance):
+            allowance = max(tolerance, SINGLE) if leaf.single else tolerance
+            if not agrees(leaf, values, allowance):
                 response = response or one_ulp_response(evaluate, args, zero_step=zero_step)
                 grant = response[index] * (1 if leaf.exact else ROUNDINGS)
+                if leaf.single:
+                    moved = one_ulp_response(evaluate, args, zero_step=zero_step, unit=SINGLE_ULP)
+                    grant = moved[index] * ROUNDINGS_SINGLE
                 try:
-                    check_leaf(leaf, values, tolerance, allowed=grant)
+                    check_leaf(leaf, values, allowance, allowed=grant)
                 except AssertionError as error:
                     raise AssertionError(f"at {show(args)}: {error}") from None
                 reproducible = covered_rows(response[index], leaf.want)

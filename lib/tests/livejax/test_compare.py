@@ -103,6 +103,41 @@ def test_a_wrong_formula_is_caught(node):
         compare_function(compiled, lambda x: x * x * (1 + 3e-10), [(0.5,)], node=node)
 
 
+def test_single_precision_is_told_by_its_type_and_held_to_its_own_ulp(node):
+    def fn(x):
+        start = jnp.float32(x)
+        points = lax.scan(lambda v, _: (v - 0.1 * v * v, v), start, None, length=30)[1]
+        return {"single": points, "x": x}
+
+    compiled = livejax.compile(fn, 0.3)
+    report = compare_function(compiled, fn, [(0.3,), (0.9,)], node=node)
+    assert report.covered == {"['single']": 30, "['x']": 1}
+
+    def off(x, single, double):
+        made = fn(x)
+        return {"single": made["single"] * (1 + single), "x": made["x"] * (1 + double)}
+
+    compare_function(compiled, lambda x: off(x, 5e-6, 0.0), [(0.3,)], node=node)
+    with pytest.raises(AssertionError, match=r"\['x'\]"):
+        compare_function(compiled, lambda x: off(x, 0.0, 5e-6), [(0.3,)], node=node)
+    with pytest.raises(AssertionError, match=r"\['single'\]"):
+        compare_function(compiled, lambda x: off(x, 1e-3, 0.0), [(0.3,)], node=node)
+
+
+def test_chaos_in_single_precision_passes_but_a_wrong_start_does_not(node):
+    def chaos(x):
+        return logistic_map(jnp.float32(x))
+
+    compiled = livejax.compile(chaos, 0.3)
+
+    def other_rounding(x):
+        return chaos(x * (1 + 1e-7))
+
+    compare_function(compiled, other_rounding, [(0.3,), (0.77,)], node=node)
+    with pytest.raises(AssertionError, match="JavaScript"):
+        compare_function(compiled, lambda x: chaos(x + 1e-3), [(0.3,)], node=node)
+
+
 def test_node_reports_what_javascript_throws(node):
     with pytest.raises(NodeError, match="Error: no"):
         node.call("export default () => { throw new Error('no'); };", [[]])
