@@ -65,6 +65,7 @@ from metagrad.bootstrapped import bootstrapped_meta_learning  # noqa: E402
 from metagrad.convex_bootstrap import bootstrapped_averages  # noqa: E402
 from metagrad.estimators import (  # noqa: E402
     checkpointed,
+    clipped,
     evolution_strategies,
     finite_differences,
     forward,
@@ -92,6 +93,7 @@ __all__ = [
     "bootstrapped_averages",
     "bootstrapped_meta_learning",
     "checkpointed",
+    "clipped",
     "convex_bootstrap",
     "estimators",
     "evolution_strategies",

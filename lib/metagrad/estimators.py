@@ -6,6 +6,7 @@ of its own.
 
     reverse, checkpointed, forward     exact (`metagrad.exact`)
     truncated                          exact within windows (`metagrad.truncated`)
+    clipped                            another one, shortened (`metagrad.clipped`)
     implicit                           exact at a fixed point (`metagrad.implicit`)
     evolution_strategies               unbiased for a smoothed objective (`metagrad.evolution`)
     persistent_evolution_strategies    the same, window by window (`metagrad.persistent`)
@@ -18,6 +19,7 @@ from typing import Any
 import jax
 
 from metagrad import checks
+from metagrad.clipped import clipped
 from metagrad.differences import finite_differences
 from metagrad.evolution import evolution_strategies
 from metagrad.exact import checkpointed, forward, reverse
@@ -32,6 +34,7 @@ __all__ = [
     "Method",
     "Run",
     "checkpointed",
+    "clipped",
     "conjugate_gradient",
     "dense",
     "evolution_strategies",

@@ -46,15 +46,19 @@ def log_loss(loss: Callable, inner_steps: int) -> Callable:
 def norm(tree: Any) -> Float[Array, ""]:
     """The Euclidean norm of all numbers in a pytree, safe from overflow in the squares.
 
+    Infinite if it is larger than any float, NaN if one of the numbers is.
+
     >>> norm({"a": jnp.array([0.0, 3.0]), "b": jnp.array(-4.0)}).item()
     5.0
     """
     leaves = jax.tree.leaves(tree)
     largest = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves]))
-    scale = jax.lax.stop_gradient(jnp.where(largest > 0, largest, 1.0))
+    # XLA multiplies by 1 / scale, and for the largest floats that would be flushed to 0.
+    most = jnp.asarray(jnp.finfo(largest.dtype).max / 8, largest.dtype)
+    scale = jax.lax.stop_gradient(jnp.where(largest > 0, jnp.minimum(largest, most), 1.0))
     total = reduce(add, [jnp.sum((leaf / scale) ** 2) for leaf in leaves])
-    nonzero = total > 0
-    return jnp.where(nonzero, scale * jnp.sqrt(jnp.where(nonzero, total, 1.0)), 0.0)
+    zero = total == 0  # and not "> 0": the norm of NaN is NaN
+    return jnp.where(zero, 0.0, scale * jnp.sqrt(jnp.where(zero, 1.0, total)))
 
 
 def divide(tree: Any, number: Float[Array, ""]) -> Any:

@@ -16,6 +16,7 @@ import livejax
 import metagrad
 from metagrad import (
     checkpointed,
+    clipped,
     estimators,
     evolution_strategies,
     finite_differences,
@@ -39,6 +40,8 @@ ESTIMATORS = {
     "checkpointed(2)": checkpointed(2),
     "forward": forward(),
     "truncated": truncated(2),
+    "clipped": clipped(0.5),
+    "clipped, evolution": clipped(0.5, evolution_strategies(0.1, 6)),
     "implicit": implicit(),
     "implicit, cg": implicit(conjugate_gradient(3)),
     "implicit, neumann": implicit(neumann(4)),
@@ -47,7 +50,7 @@ ESTIMATORS = {
     "persistent": persistent_evolution_strategies(0.1, 6, 2),
     "differences": finite_differences(),
 }
-BY_CHANCE = ("evolution", "evolution, truncated", "persistent")
+BY_CHANCE = ("evolution", "evolution, truncated", "persistent", "clipped, evolution")
 every_estimator = pytest.mark.parametrize("name", ESTIMATORS)
 
 
@@ -293,6 +296,9 @@ ES, PES = evolution_strategies, persistent_evolution_strategies
         (lambda: checkpointed(1.5), TypeError, "segment must be an integer .* got 1.5"),
         (lambda: truncated(0), ValueError, "length must be .* at least 1, got 0"),
         (lambda: truncated(2.0), TypeError, "length must be an integer .* got 2.0"),
+        (lambda: clipped(0.0), ValueError, "limit must be positive, got 0.0"),
+        (lambda: clipped(np.inf), ValueError, "limit must be finite, got inf"),
+        (lambda: clipped(jnp.ones(2)), ValueError, r"limit must have shape \(\)"),
         (lambda: ES(0.1, 4, 0), ValueError, "truncation must be .* at least 1, got 0"),
         (lambda: ES(0.1, 4, 1.5), TypeError, "truncation must be an integer .* got 1.5"),
         (lambda: PES(0.1, 4, -2), ValueError, "truncation must be .* at least 1, got -2"),
@@ -370,6 +376,38 @@ ES, PES = evolution_strategies, persistent_evolution_strategies
 def test_bad_arguments_of_methods_are_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_clipping_keeps_the_direction_and_what_is_short_enough():
+    exact = _estimate().gradient
+    size = np.sqrt(sum(np.sum(leaf**2) for leaf in jax.tree.leaves(exact)))
+    found = _estimate(clipped(0.25 * size))
+    assert_tree_same(found.gradient, jax.tree.map(lambda leaf: 0.25 * leaf, exact))
+    np.testing.assert_allclose(found.info.norm, size, rtol=1e-12)
+    assert_tree_same(found.info.inner, _estimate(reverse()).info)
+    assert_tree_same(_estimate(clipped(1.001 * size)).gradient, exact, 0.0)
+    still = meta_gradient(lambda x, w: x, lambda x, w, t: x, 1.0, 1.0, 2, method=clipped(1.0))
+    assert still.gradient == 0.0 and still.finite  # a gradient of 0 is not divided by
+
+
+@pytest.mark.parametrize(
+    ("scale", "finite"),
+    [(1e300, True), (1.1e308, False), (np.inf, False)],  # the second: its norm is infinite
+)
+def test_clipping_passes_no_infinite_gradient_off_as_a_direction(scale, finite):
+    loss = lambda x, w: x[0] - x[1] + x[2]  # noqa: E731
+    found = meta_gradient(
+        loss, lambda x, w, t: scale * w, jnp.ones(3), jnp.ones(3), 1, method=clipped(1.0)
+    )
+    assert bool(found.finite) == finite
+    expected = np.array([1.0, -1.0, 1.0]) / np.sqrt(3.0) if finite else np.full(3, np.nan)
+    np.testing.assert_allclose(found.gradient, expected, rtol=1e-12)
+
+
+def test_clipping_wants_one_dtype():
+    mixed = {"a": jnp.float32(1.0), "b": jnp.float64(1.0)}
+    with pytest.raises(TypeError, match="meta_parameters must hold arrays of one dtype"):
+        meta_gradient(lambda x, w: x, lambda x, w, t: x, mixed, 1.0, 1, method=clipped(1.0))
 
 
 def test_as_long_as_the_run_is_long_enough():
