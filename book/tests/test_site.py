@@ -1,5 +1,7 @@
 """Every page of the built site, read in a browser that can reach nothing but this machine."""
 
+import time
+
 import pytest
 from axe import violations
 from browser import DESKTOP, HTML, PHONE, SCHEMES, Tab, gzipped_size
@@ -89,6 +91,12 @@ def test_weight(browser, site, name):
         tab.close()
 
 
+def arrive_late(route):
+    """As a font does on a slow line."""
+    time.sleep(0.2)
+    route.continue_()
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_nothing_jumps_while_the_page_is_read(browser, site, name):
     tab = Tab(browser)
@@ -100,6 +108,7 @@ def test_nothing_jumps_while_the_page_is_read(browser, site, name):
           ]);
         }).observe({ type: "layout-shift", buffered: true });"""
     )
+    tab.page.route("**/*.woff2", arrive_late)
     tab.open(f"{site}{name}.html")
     tab.mount()
     shifts = tab.page.evaluate("() => window.shifts")

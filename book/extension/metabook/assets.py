@@ -1,5 +1,6 @@
 """The files that pages load: the widgets' scripts, the chart library, the fonts of the formulas."""
 
+import base64
 import importlib
 import re
 import shutil
@@ -11,6 +12,9 @@ from sphinx.errors import ExtensionError
 
 WIDGET = re.compile(r'data-page-widget="([a-z][a-z0-9-]*)"')
 PLOTLY = "plotly-cartesian.min.js"
+# Every page with a formula needs these two. A font that arrives after the text widens the formulas,
+# and lines break anew under the reader's eyes; a browser shows nothing before the style sheet.
+FONTS_INSIDE = ("KaTeX_Main-Regular", "KaTeX_Math-Italic")
 
 
 def write_if_changed(path: Path, text: str) -> None:
@@ -26,13 +30,17 @@ def woff2_only(css: str) -> str:
 
 
 def write_katex(package: Path, static: Path) -> None:
-    """Copy KaTeX's style sheet and fonts from its npm package."""
-    css = (package / "dist" / "katex.min.css").read_text(encoding="utf-8")
-    write_if_changed(static / "katex.min.css", woff2_only(css))
+    """Copy KaTeX's style sheet and fonts from its npm package, `FONTS_INSIDE` within the sheet."""
+    css = woff2_only((package / "dist" / "katex.min.css").read_text(encoding="utf-8"))
     fonts = static / "fonts"
     fonts.mkdir(parents=True, exist_ok=True)
     for font in (package / "dist" / "fonts").glob("*.woff2"):
-        shutil.copyfile(font, fonts / font.name)
+        if font.stem in FONTS_INSIDE:
+            data = base64.b64encode(font.read_bytes()).decode("ascii")
+            css = css.replace(f"fonts/{font.name}", f"data:font/woff2;base64,{data}")
+        else:
+            shutil.copyfile(font, fonts / font.name)
+    write_if_changed(static / "katex.min.css", css)
 
 
 def write_widgets(packages: list[str], static: Path) -> None:
@@ -65,7 +73,8 @@ def load_only_what_is_used(
 ) -> None:
     """Add the widgets' script and style sheets to pages with widgets, KaTeX's to formulas."""
     body = context.get("body", "")
-    if 'class="katex' in body:
+    context["has_formulas"] = 'class="katex' in body
+    if context["has_formulas"]:
         app.add_css_file("katex.min.css")
     widgets = sorted(set(WIDGET.findall(body)))
     if widgets:
