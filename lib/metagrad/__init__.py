@@ -16,7 +16,7 @@ proved about it. `bootstrapped` and `convex_bootstrap` learn from targets in pla
 `quadratic_terms` and `twofold` behind it; `stepsize_bounds` is what is proved about it, and
 `stepsize_descent` tunes by it. `renormalization` and `scaled_tangents` keep long runs in range.
 `least_squares` asks what to tune it on; `spectra`, `spectral_tasks` and `least_squares_tuning`
-answer by the spectrum of the inputs.
+answer by the spectrum of the inputs. `learned_optimizer` is a network that makes the steps.
 
 Importing this package turns on JAX's 64-bit mode: the identities that it states hold to about
 1e-15 in float64, and in float32 a reader could not tell them from coincidences.
@@ -35,6 +35,7 @@ from metagrad import (  # noqa: E402
     games,
     guarantees,
     hypergradient,
+    learned_optimizer,
     learner,
     least_squares,
     least_squares_tuning,
@@ -107,6 +108,7 @@ __all__ = [
     "hypergradient",
     "hypergradient_descent",
     "implicit",
+    "learned_optimizer",
     "learner",
     "least_squares",
     "least_squares_tuning",
