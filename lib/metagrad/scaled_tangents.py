@@ -37,7 +37,8 @@ class ScaledTangent(NamedTuple):
 
 
 def _log(size: Float[Array, ""]) -> Float[Array, ""]:
-    return jnp.where(size > 0, jnp.log(jnp.where(size > 0, size, 1.0)), -jnp.inf)
+    zero = size == 0  # and not "> 0": the logarithm of NaN is NaN, not that of 0
+    return jnp.where(zero, -jnp.inf, jnp.log(jnp.where(zero, 1.0, size)))
 
 
 def _sum(log_scale: Float[Array, ""], x: Any, y: Any) -> tuple[Any, Float[Array, ""]]:

@@ -251,6 +251,13 @@ def test_a_direction_without_influence():
     assert_same(made.derivative.sign * jnp.exp(made.derivative.log_size), 16.0)
 
 
+def test_the_tangent_of_a_run_out_of_range_is_not_taken_for_one_that_vanished():
+    run = make_run(lambda x, w: x**2, lambda x, w, t: w * x**3, 2.0, jnp.array(10.0), 12)
+    made = scaled_tangent(run, 2.0, 1.0)  # the state is infinite from step 6 on
+    assert np.all(np.isfinite(made.log_norms[:5])) and np.all(np.isnan(made.log_norms[5:]))
+    assert np.isnan(made.derivative.log_size) and np.isnan(made.derivative.sign)
+
+
 def test_bad_runs_are_refused():
     pieces = lambda x, w: x, lambda x, w, t: x * w, 2.0, 1.0, 4
     with pytest.raises(ValueError, match="run must have every_step=False"):
