@@ -42,6 +42,7 @@ benchmarks: setup  ## measure the compiled figures and the estimators, and print
 	python lib/benchmarks/compiler.py
 	CHROMIUM=$$(python book/tools/chromium.py) && python lib/benchmarks/redraw.py --chromium "$$CHROMIUM"
 	python lib/benchmarks/meta_gradients.py
+	python lib/benchmarks/stable.py
 
 mutants: setup  ## break the estimators on purpose (an hour), and list what no test notices
 	python lib/tests/mutants.py _build/mutants
