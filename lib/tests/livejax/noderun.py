@@ -52,6 +52,7 @@ class Node:
     def __exit__(self, *_) -> None:
         self._process.stdin.close()
         self._process.wait(timeout=10)
+        self._process.stdout.close()
 
     def call(
         self, source: str, calls: Iterable[Sequence], *, script: bool = False
