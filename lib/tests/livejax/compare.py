@@ -237,15 +237,14 @@ def compare_function(
             rows = reproducible = len(leaf.want) if leaf.want.ndim else 1
             if response:
                 reproducible = covered_rows(response[index], leaf.want)
-            allowance = max(tolerance, SINGLE) if leaf.single else tolerance
-            if not agrees(leaf, values, allowance):
+            fair = tolerance_of(leaf, tolerance)
+            if not agrees(leaf, values, fair):
                 response = response or one_ulp_response(evaluate, args, zero_step=zero_step)
                 grant = response[index] * (1 if leaf.exact else ROUNDINGS)
                 if leaf.single:
-                    moved = one_ulp_response(evaluate, args, zero_step=zero_step, unit=SINGLE_ULP)
-                    grant = moved[index] * ROUNDINGS_SINGLE
+                    grant = single_grant(index, evaluate, args, zero_step=zero_step)
                 try:
-                    check_leaf(leaf, values, allowance, allowed=grant)
+                    check_leaf(leaf, values, fair, allowed=grant)
                 except AssertionError as error:
                     raise AssertionError(f"at {show(args)}: {error}") from None
                 reproducible = covered_rows(response[index], leaf.want)
@@ -257,6 +256,17 @@ def compare_function(
                 gap = disagreement(values, leaf.want.ravel())[head]
                 worst = max(worst, float(gap.max(initial=0.0)) / scale)
     return Report(len(samples), length, covered, worst)
+
+
+def tolerance_of(leaf: Leaf, tolerance: float) -> float:
+    """The tolerance of an output in units of its scale; `tolerance` is double precision's."""
+    return max(tolerance, SINGLE) if leaf.single else tolerance
+
+
+def single_grant(index: int, evaluate: Callable, args: Sequence, *, zero_step: float) -> np.ndarray:
+    """What each entry of output `index`, which is in single precision, is granted beyond that."""
+    moved = one_ulp_response(evaluate, args, zero_step=zero_step, unit=SINGLE_ULP)
+    return ROUNDINGS_SINGLE * moved[index]
 
 
 def agrees(leaf: Leaf, got: np.ndarray, tolerance: float) -> bool:
