@@ -212,6 +212,9 @@ def test_training_the_small_network_is_chaotic_as_stated():
             assert abs(x) <= root and (x**2 - 1) ** 2 / 2 <= 0.5
         exponents = [mpmath.log(abs(rows[-1][k])) / 1200 for k in (1, 2)]
         assert all(abs(exponent - mpmath.log(3)) < 0.01 for exponent in exponents)
+        # No periodic pattern: |x| comes near everything, in the second half of the run too.
+        angles = [float(mpmath.acos(abs(x) / root)) for x, _, _ in rows[600:]]
+        assert all(np.histogram(angles, bins=40, range=(0, np.pi / 2))[0])
         # X / x' settles, and not at zero.
         shares = [rows[t][2] / rows[t][1] for t in (200, 400, 1199)]
         assert abs(shares[0] - shares[2]) < mpmath.mpf("1e-85")
