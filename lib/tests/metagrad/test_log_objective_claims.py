@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from stepsize_cases import exact
 
+import experiments
 from metagrad import (
     log_meta_gradient,
     make_run,
@@ -267,12 +268,21 @@ def plain_single(beta, steps, curvatures=CHAPTER[0], start=CHAPTER[1]):
     return float(value), float(slope)
 
 
+def log_square_at(beta, steps, curvatures, start):
+    """The logarithm of the largest square of a coordinate of x_T."""
+    factors = np.abs(1 - float(np.float32(beta)) * curvatures)
+    return float(np.max(2 * steps * np.log(np.maximum(factors, 1e-300)) + np.log(start**2)))
+
+
 def log_loss_at(beta, steps, curvatures, start):
     """log f(x_T), from the exact objective."""
     return float(exact(np.float32(beta), curvatures, start, steps).objective) * steps
 
 
-@pytest.mark.parametrize(("curvatures", "start"), BOWLS)
+SMALL = (np.array([0.05, 0.01]), CHAPTER[1])  # where squares overflow before the loss does
+
+
+@pytest.mark.parametrize(("curvatures", "start"), [*BOWLS, SMALL])
 def test_the_two_failures_come_where_they_are_announced(curvatures, start):
     # The machine rounds, so we stay a hundredth away from each border.
     ends, margin, silent, loud = Ends(curvatures, start), 0.01, 0, 0
@@ -286,15 +296,20 @@ def test_the_two_failures_come_where_they_are_announced(curvatures, start):
             stated = (
                 seed_lost - math.log(ends.share * ends.high) + margin
                 < 2 * steps * math.log(r)
-                <= math.log(HUGE) - math.log(ends.high) - margin
+                <= math.log(HUGE) - math.log(max(1, ends.high)) - margin
             )
-            window = seed_lost + margin < log_q <= math.log(HUGE) - margin
+            largest = max(log_q, log_square_at(beta, steps, curvatures, start))
+            window = seed_lost + margin < log_q and largest <= math.log(HUGE) - margin
             assert window or not stated  # the second claim of (a) follows from the first
             if window:
                 value, slope = plain_single(beta, steps, curvatures, start)
                 assert math.isfinite(value) and slope == 0.0
                 assert abs(value - (log_q - math.log(2)) / steps) < 1e-4
                 silent += 1
+        # (c): between the silence and the first infinite state, and after that.
+        value, slope = plain_single(beta, round(70 / math.log(r)), curvatures, start)
+        assert value == math.inf and slope == 0.0
+        assert math.isnan(plain_single(beta, round(95 / math.log(r)), curvatures, start)[1])
     for share in (0.7, 0.85):
         beta = share * 2 / ends.high
         guess = round(44 / -math.log(ends.rate(beta)))
@@ -305,6 +320,52 @@ def test_the_two_failures_come_where_they_are_announced(curvatures, start):
                 assert value == -math.inf and not math.isfinite(slope)
                 loud += 1
     assert silent >= 6 and loud >= 1
+
+
+def test_squares_may_overflow_before_the_loss():
+    # Why (a) speaks of the squares: here Q would be in range, and the value is infinite.
+    curvatures, start, beta = np.array([1e-3, 1e-4]), CHAPTER[1], 2500.0
+    for steps in (112, 115, 119):
+        log_q = log_loss_at(beta, steps, curvatures, start) + math.log(2)
+        assert -math.log(TINY * steps) < log_q < math.log(HUGE)
+        assert log_square_at(beta, steps, curvatures, start) > math.log(HUGE)
+        assert plain_single(beta, steps, curvatures, start)[0] == math.inf
+
+
+def test_the_slope_at_zero_does_not_depend_on_the_length():
+    for curvatures, start in BOWLS:
+        stated = -2 * np.sum(curvatures**2 * start**2) / np.sum(curvatures * start**2)
+        for steps in (1, 20, 3000):
+            assert abs(float(exact(0.0, curvatures, start, steps).gradient) / stated - 1) < 1e-12
+
+
+def test_the_table_of_five_slopes():
+    """What the text below the table says of it; the experiment has tests of its own."""
+    result = experiments.load("step_size_learning")
+    single, double, short = (
+        "backpropagation, float32",
+        "backpropagation, float64",
+        "first order, float64",
+    )
+
+    def ends(kind, way, steps=None):
+        chosen = [
+            row["methods"][way] for row in result[kind]["runs"] if steps in (None, row["steps"])
+        ]
+        return tuple(
+            sum(made[key] for made in chosen) for key in ("arrived", "not_finite", "exactly_zero")
+        )
+
+    assert ends("authors", "stable")[1:] == (0, 0)
+    for steps in (20, 40, 80, 160):
+        assert ends("authors", "stable", steps)[0] == 20
+    assert ends("authors", single, 20)[0] == 0 and ends("authors", single, 10)[0] > 0
+    for steps in (20, 40, 80):
+        assert ends("authors", double, steps) == (20, 0, 0)
+        assert ends("authors", short, steps)[0] < 20
+    assert ends("authors", double, 160)[0] < 20
+    assert max(high for _, high in result["authors"]["extremes"]) < 75
+    assert ends("normalized", "stable")[0] == 5 * len(result["normalized"]["runs"])
 
 
 def chapter(*figures):
@@ -376,9 +437,11 @@ def test_single_precision_is_right_or_zero_or_no_number(page):
         for renormalize in (False, True):
             made = inspect(jnp.array(beta), jnp.array(renormalize))
             assert made["right"] or made["mute"] or not np.isfinite(made["slope"])
+            assert made["right"] or not renormalize
             assert bool(made["right"]) is bool(made["adjoint_count"])  # drawn if it is right
             assert np.all(np.isfinite(made["states"]))
-            assert made["right"] or not renormalize
+            # The takeaway: it fails where the exact loss of the last state is outside the band.
+            assert bool(made["right"]) is bool(TINY <= made["losses"][-1] <= HUGE)
 
 
 @as_on_a_page()
