@@ -21,7 +21,8 @@ def test_every_stored_result_has_its_experiment():
 
 @pytest.mark.parametrize("name", experiments.names())
 def test_results_stay_small(name):
-    assert (store.RESULTS / f"{name}.json").stat().st_size < 100_000
+    # The largest holds the curves of every meta-seed, which are published, failures included.
+    assert (store.RESULTS / f"{name}.json").stat().st_size < 200_000
 
 
 @pytest.fixture
