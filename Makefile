@@ -28,7 +28,7 @@ lab: setup  ## open the notebooks in JupyterLab
 
 test: book check  ## build the book, then run every check, a browser included
 	@CHROMIUM=$$(python book/tools/chromium.py) && export CHROMIUM && \
-	echo "==> Running the tests" && python -m pytest -n auto $(PYTEST_ARGS)
+	echo "==> Running the tests" && python -m pytest -n auto --dist loadgroup --durations 15 $(PYTEST_ARGS)
 
 check: setup  ## run the linter, the formatter's check and the type checker
 	ruff check .

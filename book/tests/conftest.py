@@ -12,6 +12,17 @@ from rounding import round_each_operation  # noqa: E402
 round_each_operation()  # before a test imports JAX
 
 from browser import HTML, Tab, chromium, serve  # noqa: E402
+from collect import page_names  # noqa: E402
+
+PAGES = page_names()
+
+
+def pytest_collection_modifyitems(items):
+    """One worker for all tests of a page: its cells are run and compiled once, not twice."""
+    for item in items:
+        page = getattr(item, "callspec", None) and item.callspec.params.get("name")
+        if item.path.is_relative_to(Path(__file__).parent) and page in PAGES:
+            item.add_marker(pytest.mark.xdist_group(page))
 
 
 @pytest.fixture(scope="session")

@@ -7,16 +7,14 @@ from typing import Any
 from unittest.mock import patch
 
 import collect  # noqa: F401  (puts `compare` and `noderun` on the path)
-import jax
 import numpy as np
 from browser import define
 from compare import (
-    ROUNDINGS,
     SHIPPED,
     check_leaf,
+    grant_of,
     leaves_of,
     one_ulp_response,
-    single_grant,
     tolerance_of,
     zero_step_of,
 )
@@ -114,18 +112,14 @@ def arguments(figure: LiveFigure, state: dict[str, Any]) -> dict[str, Any]:
     return {name: figure.controls[name].argument(value) for name, value in state.items()}
 
 
-def function_of(figure: LiveFigure) -> Callable:
-    """The figure's function, jitted, of one dictionary of arguments."""
-    return jax.jit(lambda values: figure.fn(**values))
-
-
 def check_outputs(figure: LiveFigure, shown: Shown) -> None:
     """Raise AssertionError where what the browser computed is not what JAX computes.
 
     The tolerance is that of `compare.compare_function`: 1e-10 of each output's scale, and where the
     function amplifies rounding, what its measured amplification allows.
     """
-    evaluate, values = function_of(figure), arguments(figure, shown.state)
+    # The figure's own jitted function: one more would be compiled anew at every setting.
+    evaluate, values = figure._jitted, arguments(figure, shown.state)
     zero_step = zero_step_of(figure.controls)
     result = dict(evaluate(values))
     assert set(result) == set(shown.outputs), f"outputs {set(shown.outputs)}, JAX {set(result)}"
@@ -136,9 +130,7 @@ def check_outputs(figure: LiveFigure, shown: Shown) -> None:
             check_leaf(leaf, shown.outputs[key], fair)
         except AssertionError:
             response = response or one_ulp_response(evaluate, (values,), zero_step=zero_step)
-            grant = ROUNDINGS * response[index]
-            if leaf.single:
-                grant = single_grant(index, evaluate, (values,), zero_step=zero_step)
+            grant = grant_of(index, leaf, response, evaluate, (values,), zero_step=zero_step)
             check_leaf(leaf, shown.outputs[key], fair, allowed=grant)
 
 

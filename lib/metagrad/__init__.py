@@ -16,7 +16,9 @@ proved about it. `bootstrapped` and `convex_bootstrap` learn from targets in pla
 `quadratic_terms` and `twofold` behind it; `stepsize_bounds` is what is proved about it, and
 `stepsize_descent` tunes by it. `renormalization` and `scaled_tangents` keep long runs in range.
 `least_squares` asks what to tune it on; `spectra`, `spectral_tasks` and `least_squares_tuning`
-answer by the spectrum of the inputs. `learned_optimizer` is a network that makes the steps.
+answer by the spectrum of the inputs, `least_squares_limits` says what training ends in, and
+`stochastic_risk` what single samples change. `learned_optimizer` is a network that makes the
+steps. `tasks` holds what a start is learned for, in MAML and its relatives.
 
 Importing this package turns on JAX's 64-bit mode: the identities that it states hold to about
 1e-15 in float64, and in float32 a reader could not tell them from coincidences.
@@ -38,6 +40,7 @@ from metagrad import (  # noqa: E402
     learned_optimizer,
     learner,
     least_squares,
+    least_squares_limits,
     least_squares_tuning,
     ledger,
     momentum,
@@ -51,13 +54,16 @@ from metagrad import (  # noqa: E402
     rules,
     runs,
     scaled_tangents,
+    sharing,
     spectra,
     spectral_tasks,
     stability,
     stepsize,
     stepsize_bounds,
     stepsize_descent,
+    stochastic_risk,
     tape,
+    tasks,
     twofold,
     unroll,
     weights,
@@ -75,6 +81,7 @@ from metagrad.estimators import (  # noqa: E402
     meta_gradient,
     persistent_evolution_strategies,
     reverse,
+    shared,
     truncated,
 )
 from metagrad.hypergradient import hypergradient_descent  # noqa: E402
@@ -111,6 +118,7 @@ __all__ = [
     "learned_optimizer",
     "learner",
     "least_squares",
+    "least_squares_limits",
     "least_squares_tuning",
     "ledger",
     "log_meta_gradient",
@@ -134,13 +142,17 @@ __all__ = [
     "runs",
     "scaled_tangent",
     "scaled_tangents",
+    "shared",
+    "sharing",
     "spectra",
     "spectral_tasks",
     "stability",
     "stepsize",
     "stepsize_bounds",
     "stepsize_descent",
+    "stochastic_risk",
     "tape",
+    "tasks",
     "truncated",
     "tune_step_size",
     "twofold",

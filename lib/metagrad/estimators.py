@@ -5,6 +5,7 @@ argument, the method: a plain function made by one of the makers below. Each mak
 of its own.
 
     reverse, checkpointed, forward     exact (`metagrad.exact`)
+    shared                             exact, averaged over windows (`metagrad.sharing`)
     truncated                          exact within windows (`metagrad.truncated`)
     clipped                            another one, shortened (`metagrad.clipped`)
     implicit                           exact at a fixed point (`metagrad.implicit`)
@@ -27,6 +28,7 @@ from metagrad.implicit import implicit
 from metagrad.linear import conjugate_gradient, dense, neumann
 from metagrad.persistent import persistent_evolution_strategies
 from metagrad.runs import Estimate, Method, Run, make_run
+from metagrad.sharing import shared
 from metagrad.truncated import truncated
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "neumann",
     "persistent_evolution_strategies",
     "reverse",
+    "shared",
     "truncated",
 ]
 

@@ -28,6 +28,20 @@ install_import_hook("metagrad", "shape_checks.check")
 jax.config.update("jax_enable_x64", True)
 
 
+def pytest_collection_modifyitems(items):
+    """One worker for all tests of a module: what they compile, they share."""
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(_HERE))))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_code_is_dropped():
+    """What a module has compiled is of no use to the next one, and takes gigabytes in the end."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(autouse=True)
 def _no_silent_broadcasting(request):
     """In the tests of metagrad, arrays of different rank never broadcast unasked."""

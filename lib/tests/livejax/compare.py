@@ -240,9 +240,7 @@ def compare_function(
             fair = tolerance_of(leaf, tolerance)
             if not agrees(leaf, values, fair):
                 response = response or one_ulp_response(evaluate, args, zero_step=zero_step)
-                grant = response[index] * (1 if leaf.exact else ROUNDINGS)
-                if leaf.single:
-                    grant = single_grant(index, evaluate, args, zero_step=zero_step)
+                grant = grant_of(index, leaf, response, evaluate, args, zero_step=zero_step)
                 try:
                     check_leaf(leaf, values, fair, allowed=grant)
                 except AssertionError as error:
@@ -263,10 +261,29 @@ def tolerance_of(leaf: Leaf, tolerance: float) -> float:
     return max(tolerance, SINGLE) if leaf.single else tolerance
 
 
-def single_grant(index: int, evaluate: Callable, args: Sequence, *, zero_step: float) -> np.ndarray:
-    """What each entry of output `index`, which is in single precision, is granted beyond that."""
-    moved = one_ulp_response(evaluate, args, zero_step=zero_step, unit=SINGLE_ULP)
-    return ROUNDINGS_SINGLE * moved[index]
+def grant_of(
+    index: int,
+    leaf: Leaf,
+    response: Sequence[np.ndarray],
+    evaluate: Callable,
+    args: Sequence,
+    *,
+    zero_step: float,
+) -> np.ndarray:
+    """What each entry of output `index` is granted beyond the tolerance, by measured amplification.
+
+    Args:
+        index: The place of the output among the leaves.
+        leaf: That output in JAX.
+        response: What `one_ulp_response` gives in double precision.
+        evaluate: The function in JAX, jitted.
+        args: Its arguments.
+        zero_step: What counts as one ulp of a zero among the arguments.
+    """
+    if leaf.single:
+        moved = one_ulp_response(evaluate, args, zero_step=zero_step, unit=SINGLE_ULP)
+        return ROUNDINGS_SINGLE * moved[index]
+    return response[index] * (1 if leaf.exact else ROUNDINGS)
 
 
 def agrees(leaf: Leaf, got: np.ndarray, tolerance: float) -> bool:
@@ -322,13 +339,16 @@ def compare_figure(figure: Any, *, node: Node, count: int = 200, seed: int = 0) 
 
     Both ends of all controls are among the settings. Raises AssertionError as `compare_function`.
     """
-    evaluate = jax.jit(lambda arguments: figure.fn(**arguments))
     samples = [
         ({name: control.argument(state[name]) for name, control in figure.controls.items()},)
         for state in random_states(figure.controls, count, seed)
     ]
     return compare_function(
-        figure.compiled, evaluate, samples, node=node, zero_step=zero_step_of(figure.controls)
+        figure.compiled,
+        figure._jitted,
+        samples,
+        node=node,
+        zero_step=zero_step_of(figure.controls),
     )
 
 

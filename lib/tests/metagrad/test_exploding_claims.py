@@ -1,6 +1,6 @@
 """The numbered claims of the chapter "Exploding and vanishing meta-gradients"."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from metagrad import make_run, meta_gradient
-from metagrad.estimators import forward, reverse, truncated
+from metagrad.estimators import forward, reverse, shared, truncated
 from metagrad.stepsize import contraction
 from metagrad.tape import tangents, tape
 
@@ -222,25 +222,68 @@ def test_training_the_small_network_is_chaotic_as_stated():
         assert abs(shares[2]) > 0.01
 
 
-def test_three_starts_that_meet_have_three_different_limits():
-    third = 2 * mpmath.pi / 3
+def test_the_limit_at_a_later_state_and_the_leading_term_of_the_tangent():
+    # x_n' S(x_0) = X_n + S(x_n): the series may be cut anywhere.
     for theta in (mpmath.mpf("0.3"), mpmath.mpf("1.1"), mpmath.mpf("2.9")):
-        rows = [
-            exact_training(mpmath.sqrt(2) * mpmath.cos(theta + k * third), 40) for k in range(3)
-        ]
-        assert max(abs(rows[k][0][0] - rows[0][0][0]) for k in (1, 2)) < mpmath.mpf("1e-55")
-        # x₁' S = B₁ + R(x₁), so the differences of x₁' S are those of B₁ = (x₁ - x₀) / 2.
-        scaled = [row[-1][2] / row[-1][1] * row[0][1] for row in rows]
-        starts = [mpmath.sqrt(2) * mpmath.cos(theta + k * third) for k in range(3)]
-        for one, two in ((0, 1), (0, 2), (1, 2)):
-            gap = (starts[two] - starts[one]) / 2
-            assert abs(scaled[one] - scaled[two] - gap) < mpmath.mpf("1e-15")
-            assert abs(gap) > 0.01
+        rows = exact_training(mpmath.sqrt(2) * mpmath.cos(theta), 60)
+        whole = rows[-1][2] / rows[-1][1]
+        for n in (1, 2, 5):
+            x, carried, tangent = rows[n - 1]
+            later = exact_training(x, 60 - n)
+            rest = later[-1][2] / later[-1][1]
+            assert abs(carried * whole - tangent - rest) < mpmath.mpf("1e-20")
+            # An odd recursion: from the opposite state the limit is the opposite one.
+            opposite = exact_training(-x, 60 - n)
+            assert abs(opposite[-1][2] / opposite[-1][1] + rest) < mpmath.mpf("1e-20")
+    # x_n and its derivative in the step size as polynomials in x_0, in whole numbers, at 2.
+    one = np.poly1d([1, 0])
+    x, tangent = one, np.poly1d([0])
+    for n in (1, 2, 3):
+        x, tangent = (
+            3 * x - 2 * x**3,
+            x - x**3 + 3 * tangent - 6 * x**2 * tangent,
+        )
+        power = (3**n - 1) // 2
+        assert x.order == tangent.order == 3**n
+        assert x.coeffs[0] == (-2) ** power
+        assert tangent.coeffs[0] == -power * (-2) ** (power - 1)
     # A start with S = 0 exists: the minimum itself.
     assert exact_training(mpmath.mpf(1), 9)[-1][1:] == ((-3) ** 9, 0)
 
 
-@pytest.mark.parametrize("step_size", [0.4, 1.3, 1.7])
+def test_sharing_projects_and_trades_bias_for_noise_as_stated():
+    steps, windows = 6, 2
+    bowl, start = np.array([1.0, 0.3]), jnp.array([0.6, 0.8])
+    schedule = jnp.array([0.3, 1.2, 0.5, 0.9, 0.2, 1.4])
+    problem = (
+        lambda x, _: jnp.sum(bowl * x**2) / 2,
+        lambda x, w, t: x - w[t - 1] * bowl * x,
+        schedule,
+        start,
+        steps,
+    )
+    exact = np.asarray(meta_gradient(*problem, method=reverse()).gradient)
+    made = meta_gradient(*problem, method=shared(windows))
+    parts = exact.reshape(windows, -1)
+    means = parts.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(made.info.window_gradient, 3 * means[:, 0], rtol=1e-12)
+    # A projection: what is lost stands at right angles to what is kept, and has the stated length.
+    kept, lost = np.asarray(made.gradient), exact - np.asarray(made.gradient)
+    assert abs(lost @ kept) < 1e-15
+    assert abs(lost @ lost - np.sum((parts - means) ** 2)) < 1e-15
+    # The mean over every pattern of signs is an expectation: noise of variance s² in each place.
+    signs = np.array(list(product((-1.0, 1.0), repeat=steps)))
+    within = np.mean((parts - means) ** 2, axis=1)
+    border = np.sqrt(within * 3 / 2)  # here sharing and not sharing are equally good
+    for size in (0.5 * border[0], 2.0 * border[0], 0.5 * border[1], 2.0 * border[1]):
+        seen = (exact + size * signs).reshape(len(signs), windows, -1)
+        errors = np.mean(np.sum((seen.mean(axis=2, keepdims=True) - parts) ** 2, axis=2), axis=0)
+        np.testing.assert_allclose(errors, 3 * within + size**2, rtol=1e-10)
+        plain = np.mean(np.sum((seen - parts) ** 2, axis=2), axis=0)
+        np.testing.assert_allclose(plain, 3 * size**2, rtol=1e-10)
+        np.testing.assert_array_equal(errors < plain, within < (1 - 1 / 3) * size**2)
+
+
 def test_a_window_bounds_the_growth_and_changes_nothing_on_a_quadratic(step_size):
     steps = 24
     run = make_run(net_loss, train, step_size, 0.3, steps)

@@ -368,6 +368,26 @@ def test_the_table_of_five_slopes():
     assert ends("normalized", "stable")[0] == 5 * len(result["normalized"]["runs"])
 
 
+def test_the_table_of_best_step_sizes():
+    """What the text says of the best step size against the length of the run."""
+    result = experiments.load("step_size_learning")
+    shares = {}
+    for kind in ("authors", "normalized"):
+        found = result[kind]
+        limits = [2 / (low + high) for low, high in found["extremes"]]
+        np.testing.assert_allclose(found["limit"], limits, rtol=1e-4)
+        shares[kind] = np.array(found["best"]) / np.array(found["limit"])[:, None]
+        later = np.array(found["best_for"]) >= 5
+        assert np.all(np.diff(shares[kind][:, later], axis=1) > 0)
+        assert np.all(shares[kind][:, later] < 1)
+        assert np.all(np.abs(shares[kind][:, -1] - 1) < 1e-4)
+    at_ten = shares["authors"][:, result["authors"]["best_for"].index(10)]
+    assert at_ten.min() > 0.8 and at_ten.max() < 0.9
+    first = np.concatenate([shares[kind][:, :2] for kind in shares])
+    assert np.sum(first[:, 1] < first[:, 0]) == 2
+    assert np.sum(first[:, 0] > 1) == 1
+
+
 def chapter(*figures):
     """The names of the chapter after its first cells and the cells of the given figures."""
     names = {"__name__": "__main__"}
