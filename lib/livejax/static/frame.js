@@ -18,7 +18,7 @@ function computeFrame(spec, outputs) {
     }
     const follow = spec.follow.find((one) => one.name === trace.name);
     if (follow?.bar) followBars(spec, follow, values, exits);
-    else if (follow) followCurve(spec, follow, trace, values, outputs, exits);
+    else if (follow) followCurve(spec, follow, trace, values, count, exits);
     traces.set(index, values);
   });
   return { traces, exits };
@@ -32,9 +32,9 @@ function followBars(spec, follow, values, exits) {
   if (axis.range && values.y) values.y = Array.from(values.y, (v) => clampValue(v, axis));
 }
 
-function followCurve(spec, follow, trace, values, outputs, exits) {
+function followCurve(spec, follow, trace, values, count, exits) {
   const [xAxis, yAxis] = [spec.layout[follow.x_axis], spec.layout[follow.y_axis]];
-  const y = values.y ?? follow.y;
+  const y = values.y ?? follow.y.slice(0, count);
   const x = values.x ?? (follow.x === null ? Array.from(y, (_, i) => i) : follow.x.slice(0, y.length));
   const exit = findExit(x, y, xAxis, yAxis, follow.is_path);
   const drawn = drawableCurve(x, y, xAxis, yAxis, exit, trace.mode.includes("lines"));
@@ -43,7 +43,9 @@ function followCurve(spec, follow, trace, values, outputs, exits) {
   if (!exit) return;
   const place = exitPlace(exit, x, follow.step);
   const sentence = exitSentence(follow.name, exit, place);
-  exits.push({ name: follow.name, sentence, place, mark: drawn.mark, follow, trace });
+  // What is outside from its first point on has no place where it leaves.
+  const tag = exit.index === 0 ? "outside" : place;
+  exits.push({ name: follow.name, sentence, tag, mark: drawn.mark, follow, trace });
 }
 
 // Sizes, widths and lengths that are not finite are drawn as zero, colors as the end of their scale.

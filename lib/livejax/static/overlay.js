@@ -69,7 +69,7 @@ class Overlay {
     const { follow, trace } = exit;
     const [x, y] = overlayPosition(this.#plot, follow.x_axis, follow.y_axis, exit.mark);
     const several = this.#spec.follow.length > 1;
-    const text = `${edgeArrow(exit, this.#spec)} ${several ? `${exit.name}: ` : ""}${exit.place}`;
+    const text = `${edgeArrow(exit, this.#spec)} ${several ? `${exit.name}: ` : ""}${exit.tag}`;
     const chip = element("span", text, { class: "livejax-exit" });
     const color = trace.line?.color ?? trace.marker?.color;
     chip.style.borderColor = recolor(String(color), theme.dark ? this.#spec.palette : {});

@@ -56,6 +56,34 @@ def test_both_languages_say_the_same(tmp_path):
     assert len(set(expected)) > 10
 
 
+def test_a_count_cuts_the_heights_that_stay_and_tags_say_where(tmp_path):
+    layout = {"xaxis": {"range": [0.0, 9.0]}, "yaxis": {"range": [0.0, 9.0]}}
+    trace = {"name": "edge", "mode": "lines"}
+    follow = {
+        "name": "edge", "y": [1.0, 2.0, 30.0], "x": None, "x_axis": "xaxis", "y_axis": "yaxis",
+        "is_path": False, "step": "step",
+    }  # fmt: skip
+
+    def spec(fills, outputs, **changes):
+        made = {"layout": layout, "data": [trace], "fills": {"edge": fills}}
+        return [made | {"outputs": {}, "follow": [follow | changes]}, outputs]
+
+    across = {"at": [4.0, 5.0, 6.0], "rows": [2]}
+    cases = [
+        spec({"x": "at", "count": "rows"}, across),
+        spec({"x": "at"}, across),
+        spec({"x": "at"}, across, y=[30.0, 40.0, 50.0]),
+    ]
+    expression = (
+        "(({ traces, exits }) => [Array.from(traces.get(0).y), exits.map((exit) => exit.tag)])"
+        "(computeFrame(...one))"
+    )
+    cut, whole, outside = in_node([*FILES, "frame.js"], expression, cases, tmp_path)
+    assert cut == [[1.0, 2.0], []]
+    assert whole[1] == ["step 6"]
+    assert outside[1] == ["outside"]
+
+
 def test_the_sentence_names_the_first_step_outside():
     y = np.array([1.0, 1.5, 2.5, 4.0, 9.0, math.inf, math.nan])
     found = find_exit(np.arange(7.0), y, {"range": [0, 6]}, LINEAR, False)
