@@ -20,7 +20,7 @@ from dataclasses import dataclass
 Expression = Callable[[Mapping[str, float]], float]
 
 FUNCTIONS: dict[str, Callable[[float], float]] = {
-    "sqrt": math.sqrt, "exp": math.exp, "log": math.log,
+    "sqrt": math.sqrt, "exp": math.exp, "log": math.log, "ln": math.log,
     "sin": math.sin, "cos": math.cos, "abs": abs,
 }  # fmt: skip
 CONSTANTS = {"pi": math.pi, "e": math.e}

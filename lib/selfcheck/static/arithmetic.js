@@ -1,7 +1,8 @@
 // Reads what a reader types: the same program as arithmetic.py, which explains the grammar.
 
 const FUNCTIONS = {
-  sqrt: Math.sqrt, exp: Math.exp, log: Math.log, sin: Math.sin, cos: Math.cos, abs: Math.abs,
+  sqrt: Math.sqrt, exp: Math.exp, log: Math.log, ln: Math.log,
+  sin: Math.sin, cos: Math.cos, abs: Math.abs,
 };
 const CONSTANTS = { pi: Math.PI, e: Math.E };
 const MAX_LENGTH = 200;
