@@ -180,6 +180,7 @@ class Figure:
     def __init__(self):
         arguments = {name: control.argument(control.default) for name, control in CONTROLS.items()}
         self.compiled = livejax.compile(lambda a: self.fn(**a), arguments)
+        self._jitted = jax.jit(lambda a: self.fn(**a))
 
 
 def test_compare_figure_takes_every_kind_of_control(node):

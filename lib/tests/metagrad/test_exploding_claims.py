@@ -284,6 +284,7 @@ def test_sharing_projects_and_trades_bias_for_noise_as_stated():
         np.testing.assert_array_equal(errors < plain, within < (1 - 1 / 3) * size**2)
 
 
+@pytest.mark.parametrize("step_size", [0.4, 1.3, 1.7])
 def test_a_window_bounds_the_growth_and_changes_nothing_on_a_quadratic(step_size):
     steps = 24
     run = make_run(net_loss, train, step_size, 0.3, steps)
