@@ -13,6 +13,7 @@ import pytest
 from stepsize_cases import exact
 
 import experiments
+from experiments import step_size_learning as experiment
 from metagrad import (
     log_meta_gradient,
     make_run,
@@ -381,6 +382,12 @@ def test_the_table_of_best_step_sizes():
         assert np.all(np.diff(shares[kind][:, later], axis=1) > 0)
         assert np.all(shares[kind][:, later] < 1)
         assert np.all(np.abs(shares[kind][:, -1] - 1) < 1e-4)
+        # Why from below: the first gradient is smaller along the smallest curvature.
+        for seed in range(5):
+            columns = experiment.SETTINGS["kinds"][kind]["columns"]
+            curvatures, start = experiment.problem(kind, seed, 20, columns)
+            slopes = np.abs(curvatures * start)
+            assert slopes[0] < slopes[-1]
     at_ten = shares["authors"][:, result["authors"]["best_for"].index(10)]
     assert at_ten.min() > 0.8 and at_ten.max() < 0.9
     first = np.concatenate([shares[kind][:, :2] for kind in shares])
