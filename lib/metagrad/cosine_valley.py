@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from metagrad import checks
@@ -51,12 +52,13 @@ def checked_valley(valley: Valley) -> Valley:
     """
     checks.require_positive("regularizer", valley.regularizer)
     given = Valley(*(checks.as_float(name, getattr(valley, name)) for name in Valley._fields))
-    total = given.curvature + given.regularizer
-    if checks.is_known(valley) and not abs(given.wave) < total:
-        raise ValueError(
-            f"wave must be less than curvature + regularizer = {float(total)!r} in size, "
-            f"got {valley.wave!r}"
-        )
+    if checks.is_known(valley):
+        a, b, lam = (np.asarray(number) for number in valley)
+        if not np.all(np.abs(b) < a + lam):
+            raise ValueError(
+                f"wave must be less than curvature + regularizer = {float(a + lam)!r} in size, "
+                f"got {valley.wave!r}"
+            )
     return given
 
 
