@@ -93,19 +93,26 @@ def descent(p, c, theta, nu, start, steps):
 
 
 def solve(p, c, theta, nu):
-    """φ_ν to rounding. Newton's steps are the part that is differentiated."""
-    x = jax.lax.stop_gradient(descent(p, c, theta, nu, theta, 400))
-    loss = inner(p, c, theta, nu)
-    for _ in range(5):
-        x = x - jnp.linalg.solve(jax.hessian(loss)(x), jax.grad(loss)(x))
-    return x
+    """φ_ν to rounding. The last of Newton's steps is the one that is differentiated."""
+    x = descent(p, c, theta, nu, theta, 250)
+
+    def newton(theta, nu, x):
+        loss = inner(p, c, theta, nu)
+        return x - jnp.linalg.solve(jax.hessian(loss)(x), jax.grad(loss)(x))
+
+    x = jax.lax.fori_loop(0, 5, lambda _, x: newton(theta, nu, x), x)
+    return newton(theta, nu, jax.lax.stop_gradient(x))
 
 
-def meta_gradient(p, c, theta):
-    """λ H⁻¹ ∇f(φ_0), and φ_0."""
-    phi = solve(p, c, theta, 0.0)
+def solve_all(p, c, theta, nus):
+    """φ_ν for each of the ν, from one compilation."""
+    return jax.vmap(lambda nu: solve(p, c, theta, nu))(jnp.stack(nus))
+
+
+def meta_gradient(p, c, theta, phi):
+    """λ H⁻¹ ∇f(φ_0)."""
     hessian = jax.hessian(inner(p, c, theta, 0.0))(phi)
-    return c.regularizer * jnp.linalg.solve(hessian, jax.grad(lambda x: query(p, x))(phi)), phi
+    return c.regularizer * jnp.linalg.solve(hessian, jax.grad(lambda x: query(p, x))(phi))
 
 
 def query_gradient_norm(p, x):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from metagrad_cases import assert_same
-from perturbed_cases import meta_gradient, query, query_gradient_norm, random_tasks, solve
+from perturbed_cases import meta_gradient, query, query_gradient_norm, random_tasks, solve_all
 
 from metagrad.perturbation_bounds import (
     first_order_bias,
@@ -29,8 +29,8 @@ CASES = 300
 def measured(p, c, theta, share):
     """For one task: errors and distances, each beside a bound and a looser one."""
     nu, condition = share * largest_perturbation(c), c.smoothness / c.strong_convexity
-    exact, phi = meta_gradient(p, c, theta)
-    plus, minus = solve(p, c, theta, nu), solve(p, c, theta, -nu)
+    phi, plus, minus = solve_all(p, c, theta, (0.0 * nu, nu, -nu))
+    exact = meta_gradient(p, c, theta, phi)
     g = query_gradient_norm(p, phi)
     forward = -c.regularizer * (plus - phi) / nu
     symmetric = -c.regularizer * (plus - minus) / (2.0 * nu)
