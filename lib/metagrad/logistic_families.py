@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from metagrad import checks
@@ -74,7 +75,7 @@ def logistic_family(samples: Samples, l2: Any = 0.0) -> Family:
         if rows.ndim != 3 or 0 in rows.shape:
             raise ValueError(f"{prefix}features must have shape (n, m, d), got {rows.shape}")
         checks.require_shape(f"{prefix}labels", signs, rows.shape[:2])
-        if checks.is_known(signs) and not bool(jnp.all(jnp.abs(signs) == 1)):
+        if checks.is_known(signs) and not np.all(np.abs(np.asarray(signs)) == 1):
             raise ValueError(f"{prefix}labels must each be -1 or +1, got {signs!r}")
     n, _, d = samples.features.shape
     query = samples.query_features.shape

@@ -92,8 +92,9 @@ def quadratics(
     checks.require_shape("query_center", query_center, center.shape)
     for name, value in (("curvature", curvature), ("query_curvature", query_curvature)):
         if value.ndim == 3 and checks.is_known(value):
-            gap = float(jnp.max(jnp.abs(value - jnp.swapaxes(value, 1, 2))))
-            if gap > 1e-6 * float(jnp.max(jnp.abs(value))):
+            known = np.asarray(value)
+            gap = np.max(np.abs(known - known.swapaxes(1, 2)))
+            if gap > 1e-6 * np.max(np.abs(known)):
                 raise ValueError(
                     f"{name} must hold symmetric matrices, got one that differs from its "
                     f"transpose by up to {gap:.3g}"
