@@ -71,6 +71,12 @@ def test_a_run_that_leaves_is_frozen(gradient, when):
     assert np.isfinite(made.gradient_norms[-1]) == (when == 6)
 
 
+def test_a_gradient_that_is_not_finite_counts_even_if_the_step_repairs_it():
+    outer = optax.chain(optax.zero_nans(), plain(1.0))
+    made = descend(lambda x: jnp.where(x > 5.0, jnp.nan, -x), jnp.array(1.0), outer, 5)
+    assert made.diverged.tolist() == [False, False, False, True, True]
+
+
 def test_dtypes_are_kept():
     made = descend(lambda x: 2.0 * x, jnp.float32([1.0, 2.0]), normalized(0.1, momentum=0.9), 3)
     assert made.parameters.dtype == made.gradient_norms.dtype == jnp.float32
