@@ -139,7 +139,7 @@ CLOSED_FORMS = [
 ]
 
 
-SYMMETRIC_ROW = 12
+SYMMETRIC_ROW = 12  # of FO-B-MAML with the default rule
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +172,53 @@ def test_adapted_is_the_free_solution_and_the_info_holds_the_others(on_bowls):
         assert np.allclose(found.info.points[:, place], expected, rtol=0, atol=1e-12)
     assert np.all(found.info.residual_norms < 1e-12) and np.all(found.residual_norm < 1e-12)
     assert np.all(np.isinf(found.certificate)) and np.all(found.info.perturbation == 0.1)
+
+
+def test_residuals_and_certificates_of_rough_solves():
+    """||∇f̂(φ) + λ (φ - θ)|| at the adapted parameters, over μ = 0.7; likewise at the nodes."""
+    known, steps = {"strong_convexity": 0.7}, {"inner_steps": 3, "inner_step_size": 0.1}
+    perturbed_too = known | {"query_smoothness": 1.4}
+    table = [
+        (maml(**steps), 0.0, np.inf),
+        (maml(**steps, regularizer=LAM), LAM, np.inf),
+        (fo_maml(**steps), 0.0, np.inf),
+        (reptile(**steps), 0.0, np.inf),
+        (hf_maml(0.1, 0.1), 0.0, np.inf),
+        (fo_maml(**steps, regularizer=LAM), LAM, np.inf),
+        (imaml(LAM, **steps, cg_steps=3, **known), LAM, 1 / 0.7),
+        (proximal_reptile(LAM, **steps, **known), LAM, 1 / 0.7),
+        (fo_muml(LAM, 0.1, 0.5, 3, **known), LAM, 1 / 0.7),
+    ]
+    twins = [
+        make(LAM, 0.1, **steps, rule=THREE_POINT, **perturbed_too)
+        for make in (fo_b_maml, contrastive)
+    ]
+    methods = [method for method, _, _ in table] + twins
+    first = jax.tree.map(lambda leaf: leaf[:1], BOWLS.data)
+    everything = jax.jit(
+        lambda theta: [mean_gradient(BOWLS._replace(data=first), theta, m).tasks for m in methods]
+    )(jnp.asarray(THETA))
+    A, b, C, e = (DATA[name][0] for name in "AbCe")
+
+    def residual(x, lam, nu=0.0):
+        return np.linalg.norm(A @ (x - b) + lam * (x - THETA) + nu * C @ (x - e))
+
+    for found, (_, lam, factor) in zip(everything, table, strict=False):
+        expected = residual(np.asarray(found.adapted[0]), lam)
+        assert expected > 0.1
+        assert np.allclose(found.residual_norm[0], expected, rtol=1e-12)
+        assert np.allclose(found.certificate[0], expected * factor, rtol=1e-12)
+    for found in everything[len(table) :]:
+        nus = np.array([0.0, 0.1, 0.2])
+        expected = [
+            residual(x, LAM, nu)
+            for x, nu in zip(np.asarray(found.info.points[0]), nus, strict=True)
+        ]
+        bounds = expected / (0.7 - 1.4 * nus)
+        assert np.allclose(found.info.residual_norms[0], expected, rtol=1e-12)
+        assert np.allclose(found.info.distance_bounds[0], bounds, rtol=1e-12)
+        assert np.allclose(found.residual_norm[0], max(expected), rtol=1e-12)
+        assert np.allclose(found.certificate[0], max(bounds), rtol=1e-12)
 
 
 # -- where each method comes to rest -------------------------------------------------------------
