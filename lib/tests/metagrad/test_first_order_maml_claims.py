@@ -467,12 +467,12 @@ def test_the_chapters_task_has_the_constants_that_it_claims():
 
 
 def test_single_precision_has_a_floor():
-    """100 gradient steps in NumPy's float32: the least error is far above double precision's."""
+    """150 gradient steps in NumPy's float32: the least error is far above double precision's."""
     start = np.array([1.5, -1.0])
 
     def run(nu, dtype):
         x, begin = start.astype(dtype), start.astype(dtype)
-        for _ in range(100):
+        for _ in range(150):
             hat, outer = slopes(x, dtype)
             x = x - dtype(0.3) * (dtype(nu) * outer + hat + (x - begin))
         assert x.dtype == dtype
@@ -493,11 +493,11 @@ def test_single_precision_has_a_floor():
             found.append([np.linalg.norm(error) / np.linalg.norm(exact) for error in both])
         return np.array(found)
 
-    nus = np.logspace(-7, np.log10(0.6), 49)
+    nus = np.logspace(-6, np.log10(0.4), 49)
     single, double = errors(nus, np.float32), errors(nus, np.float64)
     typical = np.array([np.median(single[k - 2 : k + 3], axis=0) for k in range(2, 47)])
     least, places = np.min(typical, axis=0), np.argmin(typical, axis=0)
-    assert 3e-5 < least[0] < 2e-3 and 1e-6 < least[1] < 1e-4 and least[1] < least[0] / 5
+    assert 3e-5 < least[0] < 2e-3 and 5e-7 < least[1] < 1e-4 and least[1] < least[0] / 5
     assert 3e-5 < nus[2 + places[0]] < nus[2 + places[1]] < 3e-2
-    assert np.all(np.median(single[:7], axis=0) > 0.01)  # few digits are left
+    assert np.all(np.median(single[:7], axis=0) > 1e-3)  # at small nudges rounding rules
     assert np.all(np.max(double[:7], axis=0) < 1e-5)
