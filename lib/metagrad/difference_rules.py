@@ -152,7 +152,7 @@ def difference(rule: DifferenceRule, values: Any, perturbation: Any) -> Any:
 
 def error_bound(
     rule: DifferenceRule, regularizer: Any, accuracy: Any, error_constant: Any, perturbation: Any
-) -> Float[Array, ""]:
+) -> Float[Array, "..."]:
     """C νᵖ + λ δ Σ|w_j| / ν: the worst error of a meta-gradient from solves δ off.
 
     Source: our derivation (triangle inequality).
@@ -162,7 +162,7 @@ def error_bound(
         regularizer: λ, the factor between the derivative of the solution and the meta-gradient.
         accuracy: δ, at least 0: how far each solve may be from the exact solution.
         error_constant: C, at least 0: with exact solves the error is at most C νᵖ.
-        perturbation: ν, positive.
+        perturbation: ν, positive. The last three may be arrays of one shape.
 
     >>> error_bound(FORWARD, 2.0, 0.01, 1.0, 0.5).item()  # 0.5 + 2 · 2 · 0.01 / 0.5
     0.58
@@ -181,7 +181,7 @@ def optimal_perturbation(
     accuracy: Any,
     error_constant: Any,
     limit: Any = None,
-) -> Float[Array, ""]:
+) -> Float[Array, "..."]:
     """The ν that minimizes `error_bound`: (λ δ Σ|w_j| / (p C))^(1/(p+1)), or the limit if less.
 
     Forward √(2λδ/C), symmetric (λδ/(2C))^(1/3). The bound there is (p + 1) C νᵖ, of order
@@ -190,7 +190,7 @@ def optimal_perturbation(
     Args:
         rule: of order p.
         regularizer: λ, positive.
-        accuracy: δ, at least 0.
+        accuracy: δ, at least 0; a number or an array.
         error_constant: C, positive.
         limit: the largest ν allowed, such as `safe_perturbation`; None for no limit.
 
@@ -231,7 +231,7 @@ def safe_perturbation(
 
 def scale_free_perturbation(
     gradient_norm: Any, radius: Any, limit: Any, reference_norm: Any = 0.0
-) -> Float[Array, ""]:
+) -> Float[Array, "..."]:
     """min(limit, r / max(g_ref, ||∇f||)): the perturbed solution moves by about r, whatever f.
 
     The bias of a forward difference is then of order r (1 + ||∇F||) even where ∇f is not
@@ -239,7 +239,7 @@ def scale_free_perturbation(
     Source: our derivation.
 
     Args:
-        gradient_norm: ||∇f||, at least 0, at the adapted parameters.
+        gradient_norm: ||∇f||, at least 0, at the adapted parameters; a number or an array.
         radius: r, positive.
         limit: the largest ν allowed, positive, such as `safe_perturbation`.
         reference_norm: g_ref, at least 0.

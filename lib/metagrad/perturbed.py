@@ -147,7 +147,8 @@ def _solve_all(
             free,
             solutions,
         )
-    return free, PerturbedInfo(nu, *solutions, safe)
+    point, residual_norm, distance_bound = solutions
+    return free, PerturbedInfo(nu, point, residual_norm, distance_bound, safe)
 
 
 def _estimate(
