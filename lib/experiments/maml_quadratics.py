@@ -12,7 +12,7 @@ it shrinks with the perturbation ν, between the two smallest.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -94,40 +94,37 @@ def started_newton(steps: int, step_size: float) -> SolveFunction:
 
 
 def exact_methods(
-    regularizer: float, perturbations: list[float], solve: SolveFunction, steps: int, size: int
-) -> dict[str, Gradient]:
-    """Return the methods of the regularized inner problem, for θ of the given size."""
+    regularizer: float, solve: SolveFunction, steps: int, size: int
+) -> dict[str, Callable[[Any], Gradient]]:
+    """Return the methods of the regularized inner problem, for θ of the given size.
+
+    Each is a function of the perturbation, which only FO-B-MAML looks at.
+    """
     exact: dict[str, Any] = {"inner_steps": steps, "inner_step_size": 1.0, "solve": solve}
-    found: dict[str, Gradient] = {
+    plain = {
         "MAML": of_method(imaml(regularizer, cg_steps=2 * size, **exact)),
         "FO-MAML": of_method(fo_maml(regularizer=regularizer, **exact)),
         "proximal Reptile": of_method(proximal_reptile(regularizer, **exact)),
         "joint training": joint,
     }
-    for name, rule in RULES.items():
-        for nu in perturbations:
-            found[f"FO-B-MAML, {name}, {nu}"] = of_method(
-                fo_b_maml(regularizer, nu, rule=rule, **exact)
-            )
-    return found
 
+    def unperturbed(gradient: Gradient) -> Callable[[Any], Gradient]:
+        return lambda nu: gradient
 
-def closed_forms(
-    family: Family, regularizer: float, perturbations: list[float]
-) -> dict[str, quadratic_fields.Field]:
-    """Return the field of each of `exact_methods` on a family of quadratics."""
-    inner = quadratic_families.proximal(regularizer)
-    found = {
-        "MAML": quadratic_fields.maml(family, inner),
-        "FO-MAML": quadratic_fields.fo_maml(family, inner),
-        "proximal Reptile": quadratic_fields.reptile(family, inner),
-        "joint training": quadratic_fields.joint_training(family),
+    def perturbed(rule: Any) -> Callable[[Any], Gradient]:
+        return lambda nu: of_method(fo_b_maml(regularizer, nu, rule=rule, **exact))
+
+    return {
+        **{name: unperturbed(gradient) for name, gradient in plain.items()},
+        **{f"FO-B-MAML, {name}": perturbed(rule) for name, rule in RULES.items()},
     }
-    for name in RULES:
-        for nu in perturbations:
-            field = quadratic_fields.fo_b_maml(family, regularizer, nu, name)
-            found[f"FO-B-MAML, {name}, {nu}"] = field
-    return found
+
+
+def rows(name: str, perturbations: list[float]) -> list[tuple[str, float]]:
+    """Return the rows of a method in a table: one for each perturbation that it looks at."""
+    if name.startswith("FO-B-MAML"):
+        return [(f"{name}, {nu}", nu) for nu in perturbations]
+    return [(name, 0.0)]
 
 
 def descended(
@@ -141,8 +138,67 @@ def descended(
     return jax.lax.scan(step, start, None, length=steps)[0]
 
 
+class Rival(NamedTuple):
+    """A method, and what is known of it on quadratics.
+
+    Attributes:
+        method: maps the perturbation to the method's gradient.
+        closed_form: maps a family and the perturbation to the field of that gradient.
+        own: maps a family to the meta-gradient of the method's own problem.
+    """
+
+    method: Callable[[Any], Gradient]
+    closed_form: Callable[[Family, float], quadratic_fields.Field]
+    own: Callable[[Family], quadratic_fields.Field]
+
+
+def bilevel_rivals(regularizer: float) -> dict[str, Rival]:
+    """Return the methods of the regularized inner problem."""
+    inner = quadratic_families.proximal(regularizer)
+
+    def of_inner(field: Any) -> Any:
+        return lambda family, nu: field(family, inner)
+
+    def perturbed(difference: str) -> Any:
+        return lambda family, nu: quadratic_fields.fo_b_maml(family, regularizer, nu, difference)
+
+    forms = {
+        "MAML": of_inner(quadratic_fields.maml),
+        "FO-MAML": of_inner(quadratic_fields.fo_maml),
+        "proximal Reptile": of_inner(quadratic_fields.reptile),
+        "joint training": lambda family, nu: quadratic_fields.joint_training(family),
+        **{f"FO-B-MAML, {difference}": perturbed(difference) for difference in RULES},
+    }
+    methods = exact_methods(regularizer, newton_solve, 1, 1)
+    return {
+        name: Rival(method, forms[name], lambda family: quadratic_fields.maml(family, inner))
+        for name, method in methods.items()
+    }
+
+
+def stepping_rivals(inner_step_size: float, inner_steps: int) -> dict[str, Rival]:
+    """Return the methods of K inner steps; HF-MAML, too, if there is one."""
+    inner = quadratic_families.descent(inner_step_size, inner_steps)
+    named: dict[str, tuple[Any, Any]] = {
+        "MAML": (maml(inner_steps, inner_step_size), quadratic_fields.maml),
+        "FO-MAML": (fo_maml(inner_steps, inner_step_size), quadratic_fields.fo_maml),
+        "Reptile": (reptile(inner_steps, inner_step_size), quadratic_fields.reptile),
+    }
+    if inner_steps == 1:  # its difference of gradients is exact on quadratics
+        named["HF-MAML"] = (hf_maml(inner_step_size, 0.1), quadratic_fields.maml)
+
+    def rival(method: Any, field: Any) -> Rival:
+        return Rival(
+            lambda nu: of_method(method),
+            lambda family, nu: field(family, inner),
+            lambda family: quadratic_fields.maml(family, inner),
+        )
+
+    return {f"{name}, K = {inner_steps}": rival(*pair) for name, pair in named.items()}
+
+
 def two_quadratics(
-    example: dict[str, list[float]],
+    examples: dict[str, dict[str, list[float]]],
     *,
     regularizer: float,
     inner_step_size: float,
@@ -151,41 +207,37 @@ def two_quadratics(
     outer_step_size: float,
     outer_steps: int,
 ) -> dict[str, Any]:
-    """Run every method on one example; return where it ended, and where it should."""
-    family = quadratic_families.quadratics(**{k: jnp.array(v) for k, v in example.items()})
-    methods = exact_methods(regularizer, perturbations, newton_solve, 1, 1)
-    fields = closed_forms(family, regularizer, perturbations)
-    bilevel = fields["MAML"]
-    true = {name: bilevel for name in methods}  # the meta-gradient of the method's own problem
+    """Run every method on each example; return where it ended, and where it should."""
+    families = {
+        name: quadratic_families.quadratics(**{k: jnp.array(v) for k, v in example.items()})
+        for name, example in examples.items()
+    }
+    shared = next(iter(families.values()))  # the losses are the same, the data are an argument
+    rivals = bilevel_rivals(regularizer)
     for steps in inner_steps:
-        inner = quadratic_families.descent(inner_step_size, steps)
-        plain = inner_step_size
-        named = {
-            "MAML": (maml(steps, plain), quadratic_fields.maml),
-            "FO-MAML": (fo_maml(steps, plain), quadratic_fields.fo_maml),
-            "Reptile": (reptile(steps, plain), quadratic_fields.reptile),
-        }
-        if steps == 1:
-            # Its difference of gradients is exact on quadratics.
-            named["HF-MAML"] = (hf_maml(plain, 0.1), quadratic_fields.maml)
-        for name, (method, field) in named.items():
-            key = f"{name}, K = {steps}"
-            methods[key] = of_method(method)
-            fields[key] = field(family, inner)
-            true[key] = quadratic_fields.maml(family, inner)
-    table = {}
-    for name, gradient in methods.items():
-        end = jax.jit(
-            lambda theta, gradient=gradient: descended(
-                gradient, family, theta, outer_step_size, outer_steps
-            )
-        )(jnp.array(0.0))
-        rest = quadratic_fields.rest_point(fields[name])
-        table[name] = {
-            "end": rounded([float(end)], 9)[0],
-            "closed_form": rounded([float(rest)], 9)[0],
-            "meta_gradient": rounded([float(quadratic_fields.value(true[name], end))], 4)[0],
-        }
+        rivals |= stepping_rivals(inner_step_size, steps)
+
+    def runner(method: Callable[[Any], Gradient]) -> Callable[[Any, Any], Any]:
+        def end(data, nu):
+            family = shared._replace(data=data)
+            return descended(method(nu), family, jnp.array(0.0), outer_step_size, outer_steps)
+
+        return jax.jit(end)
+
+    table: dict[str, Any] = {name: {} for name in families}
+    for name, rival in rivals.items():
+        end_of = runner(rival.method)
+        for example, family in families.items():
+            for row, nu in rows(name, perturbations):
+                end = end_of(family.data, nu)
+                rest = quadratic_fields.rest_point(rival.closed_form(family, nu))
+                table[example][row] = {
+                    "end": rounded([float(end)], 9)[0],
+                    "closed_form": rounded([float(rest)], 9)[0],
+                    "meta_gradient": rounded(
+                        [float(quadratic_fields.value(rival.own(family), end))], 4
+                    )[0],
+                }
     return table
 
 
@@ -211,8 +263,8 @@ def logistic_limits(
     )
     steepest = regularizer + max(support) + max(perturbations) * max(query)
     solve = started_newton(descent_steps, 1 / steepest)
-    methods = exact_methods(regularizer, perturbations, solve, newton_steps, dimension)
-    exact = methods["MAML"]
+    methods = exact_methods(regularizer, solve, newton_steps, dimension)
+    exact = methods["MAML"](0.0)
     unsolved = jax.jit(
         lambda data, theta: jnp.max(
             mean_gradient(
@@ -223,9 +275,9 @@ def logistic_limits(
         )
     )
 
-    def limit(gradient: Gradient) -> Callable[[Any], Any]:
-        def found(data):
-            family = shared._replace(data=data)
+    def limit(method: Callable[[Any], Gradient]) -> Callable[[Any, Any], Any]:
+        def found(data, nu):
+            gradient, family = method(nu), shared._replace(data=data)
             theta = descended(gradient, family, jnp.zeros(dimension), outer_step_size, outer_steps)
 
             def polish(theta, _):
@@ -240,18 +292,19 @@ def logistic_limits(
         return jax.jit(found)
 
     table: dict[str, Any] = {}
-    for name, gradient in methods.items():
-        run = limit(gradient)
-        rows, ends = zip(*(run(family.data) for family in families), strict=True)
-        descent, rest, residual, polished = np.array(rows).T
-        inner = max(float(unsolved(f.data, end)) for f, end in zip(families, ends, strict=True))
-        table[name] = {
-            "inner_residual": rounded([inner], 3)[0],
-            "own_after_descent": rounded(descent.tolist(), 3),
-            "own": rounded(rest.tolist(), 3),
-            "polished": rounded(polished.tolist(), 3),
-            "residual": rounded(residual.tolist(), 4),
-        }
+    for name, method in methods.items():
+        run = limit(method)
+        for row, nu in rows(name, perturbations):
+            numbers, ends = zip(*(run(family.data, nu) for family in families), strict=True)
+            descent, rest, residual, polished = np.array(numbers).T
+            inner = max(float(unsolved(f.data, end)) for f, end in zip(families, ends, strict=True))
+            table[row] = {
+                "inner_residual": rounded([inner], 3)[0],
+                "own_after_descent": rounded(descent.tolist(), 3),
+                "own": rounded(rest.tolist(), 3),
+                "polished": rounded(polished.tolist(), 3),
+                "residual": rounded(residual.tolist(), 4),
+            }
     slopes = {}
     high, low = sorted(perturbations)[1], sorted(perturbations)[0]
     for name in RULES:
@@ -281,6 +334,6 @@ def run(*, quadratics: dict[str, Any], logistic: dict[str, Any]) -> dict[str, An
     examples = quadratics.pop("examples")
     first, count = logistic.pop("keys")
     return {
-        "quadratics": {name: two_quadratics(one, **quadratics) for name, one in examples.items()},
+        "quadratics": two_quadratics(examples, **quadratics),
         "logistic": logistic_limits(range(first, first + count), **logistic),
     }
