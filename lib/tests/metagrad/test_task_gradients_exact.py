@@ -613,3 +613,6 @@ def test_conjugate_gradients_report_a_regularizer_below_the_most_negative_curvat
     met, needed = re.search(r"curvature -(\S+); more than (\S+) is", str(refused.value)).groups()
     assert float(needed) == pytest.approx(float(met) / 1.4, rel=1e-5)
     assert 1.4 < float(met) <= 3.0
+    # No numbers, no verdict on the regularizer: not finite, and no error that would mislead.
+    unknown = Task(task.support, lambda x: jnp.sum(jnp.sqrt(x - 9.0)))
+    assert not method(unknown, jnp.ones(2)).finite
