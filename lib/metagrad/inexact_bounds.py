@@ -46,8 +46,8 @@ def solution_distance(
     3.0
     """
     checks.require_nonnegative("residual", residual)
-    left = remaining_convexity(constants, perturbation)
     residual = checks.as_float("residual", residual)
+    left = remaining_convexity(constants, perturbation).astype(residual.dtype)
     return jnp.where(left > 0, residual / jnp.where(left > 0, left, 1.0), jnp.inf)
 
 
@@ -103,7 +103,7 @@ class Choice(NamedTuple):
 
 def _choice(constants: Constants, rate: Any, order: int, inexactness: Any) -> Choice:
     """The ν up to ν_max that minimizes rate · ν^order + inexactness / ν."""
-    most = largest_perturbation(constants)
+    most = largest_perturbation(constants).astype(rate.dtype)
     known = rate > 0  # at g = 0 there is no bias: the larger ν, the better
     best = (inexactness / (order * jnp.where(known, rate, 1.0))) ** (1.0 / (order + 1))
     best = jnp.where(known, best, jnp.inf)
@@ -140,7 +140,7 @@ def best_symmetric(constants: Constants, query_gradient: Any, distance: Any) -> 
     """
     checks.require_positive("distance", distance)
     square, cube = symmetric_constants(constants, query_gradient)
-    rate = square + cube * largest_perturbation(constants)
+    rate = square + cube * largest_perturbation(constants).astype(cube.dtype)
     return _choice(constants, rate, 2, constants.regularizer * distance)
 
 

@@ -19,23 +19,24 @@ ROUNDING = 1e-9  # how much a step size may be above its limit, as a share of it
 
 
 class StepChoice(NamedTuple):
-    """The numbers for `metagrad.outer_steps.clipped`: η = 1/(2 L0) and c = 1/(2 L1), infinite if L1 = 0."""
+    """η = 1/(2 L0) and c = 1/(2 L1), perhaps infinite, for `metagrad.outer_steps.clipped`."""
 
-    outer_step_size: Any
-    longest_step: Any
+    outer_step_size: Float[Array, ""]
+    longest_step: Float[Array, ""]
 
 
 def clipped_choice(smoothness: Smoothness) -> StepChoice:
     """With it F decreases at every step, see `clipped_iterations`.
 
-    >>> clipped_choice(Smoothness(1.0, 0.25))
-    StepChoice(outer_step_size=0.5, longest_step=2.0)
+    >>> [float(number) for number in clipped_choice(Smoothness(1.0, 0.25))]
+    [0.5, 2.0]
     """
     checks.require_positive("at_rest", smoothness.at_rest)
     checks.require_nonnegative("growth", smoothness.growth)
-    known_flat = checks.is_known(smoothness.growth) and smoothness.growth == 0
-    longest = float("inf") if known_flat else 0.5 / smoothness.growth
-    return StepChoice(0.5 / smoothness.at_rest, longest)
+    growth = checks.as_float("growth", smoothness.growth)
+    curved = growth > 0
+    longest = jnp.where(curved, 0.5 / jnp.where(curved, growth, 1.0), jnp.inf)
+    return StepChoice(0.5 / checks.as_float("at_rest", smoothness.at_rest), longest)
 
 
 def plain_choice(smoothness: Smoothness, gap: Any) -> Float[Array, ""]:
@@ -53,7 +54,7 @@ def plain_choice(smoothness: Smoothness, gap: Any) -> Float[Array, ""]:
 
 
 class NormalizedChoice(NamedTuple):
-    """The numbers for `metagrad.outer_steps.normalized`: η and β, shape () each."""
+    """η and β, shape () each, for `metagrad.outer_steps.normalized`."""
 
     outer_step_size: Float[Array, ""]
     momentum: Float[Array, ""]
@@ -91,8 +92,7 @@ def normalized_choice(
 def clipped_iterations(smoothness: Smoothness, gap: Any, tolerance: Any) -> Float[Array, ""]:
     """After 4Δ(L0/ε² + L1/ε) clipped steps some gradient was at most ε.
 
-    The steps are those of `clipped_choice`, the gradients exact; F decreases
-    at each of them.
+    The steps are those of `clipped_choice`, the gradients exact; F decreases at each of them.
 
     Args:
         smoothness: L0 and L1.

@@ -14,11 +14,24 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
 from metagrad import checks
 from metagrad.renormalization import norm
+
+
+def _number(value: Any) -> Any:
+    """A Python number where the value is known: it leaves the gradients their dtype."""
+    return float(np.asarray(value)) if checks.is_known(value) else value
+
+
+def _limit(name: str, value: Any) -> Any:
+    """A checked limit: positive, or infinite."""
+    if not (checks.is_known(value) and np.all(np.asarray(value) == np.inf)):
+        checks.require_positive(name, value)
+    return _number(value)
 
 
 def plain(outer_step_size: Any) -> optax.GradientTransformation:
@@ -28,7 +41,7 @@ def plain(outer_step_size: Any) -> optax.GradientTransformation:
     -2.0
     """
     checks.require_positive("outer_step_size", outer_step_size)
-    return optax.sgd(outer_step_size)
+    return optax.sgd(_number(outer_step_size))
 
 
 def clipped(outer_step_size: Any, longest_step: Any) -> optax.GradientTransformation:
@@ -45,9 +58,8 @@ def clipped(outer_step_size: Any, longest_step: Any) -> optax.GradientTransforma
     [-0.5, -1.0]
     """
     checks.require_positive("outer_step_size", outer_step_size)
-    if not (checks.is_known(longest_step) and longest_step == jnp.inf):
-        checks.require_positive("longest_step", longest_step)
-    return optax.chain(at_most(longest_step / outer_step_size), optax.sgd(outer_step_size))
+    step, longest = _number(outer_step_size), _limit("longest_step", longest_step)
+    return optax.chain(at_most(longest / step), optax.sgd(step))
 
 
 def _finite_norm(tree: Any) -> Float[Array, ""]:
@@ -69,8 +81,7 @@ def at_most(limit: Any) -> optax.GradientTransformation:
     >>> cut.update(jnp.array([0.0, 1e200]), cut.init(None))[0].tolist()
     [0.0, 2.0]
     """
-    if not (checks.is_known(limit) and limit == jnp.inf):
-        checks.require_positive("limit", limit)
+    limit = _limit("limit", limit)
 
     def update(updates, state, params=None):
         del params
@@ -112,8 +123,9 @@ def average_from_first(momentum: Any) -> optax.GradientTransformation:
     (4.0, 6.0)
     """
     checks.require_in("momentum", momentum, 0, 1)
-    if checks.is_known(momentum) and momentum == 1:
+    if checks.is_known(momentum) and np.any(np.asarray(momentum) == 1):
         raise ValueError(f"momentum must be below 1, got {momentum!r}")
+    momentum = _number(momentum)
 
     def init(params):
         return AverageState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params))
@@ -167,4 +179,6 @@ def normalized(outer_step_size: Any, *, momentum: Any = 0.0) -> optax.GradientTr
     [-0.5, 0.5]
     """
     checks.require_positive("outer_step_size", outer_step_size)
-    return optax.chain(average_from_first(momentum), unit_norm(), optax.sgd(outer_step_size))
+    return optax.chain(
+        average_from_first(momentum), unit_norm(), optax.sgd(_number(outer_step_size))
+    )

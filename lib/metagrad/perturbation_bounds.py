@@ -24,11 +24,11 @@ from metagrad.task_constants import Constants, checked, remaining_convexity
 
 
 def _nudge(constants: Constants, query_gradient: Any, perturbation: Any) -> tuple[Any, Any]:
-    """The checked g, and what is left of the convexity: infinitely little where nothing is."""
+    """The checked g, and what is left of the convexity: not positive where nothing is."""
     checks.require_nonnegative("query_gradient", query_gradient)
     checks.require_positive("perturbation", perturbation)
-    left = remaining_convexity(constants, perturbation)
-    return checks.as_float("query_gradient", query_gradient), left
+    size = checks.as_float("query_gradient", query_gradient)
+    return size, remaining_convexity(constants, perturbation).astype(size.dtype)
 
 
 def nudge_distance(

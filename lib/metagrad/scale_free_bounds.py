@@ -34,7 +34,7 @@ def scale_free_perturbation(
     checks.require_positive("reach", reach)
     checks.require_nonnegative("reference", reference)
     size = jnp.maximum(checks.as_float("query_gradient", query_gradient), reference)
-    most = largest_perturbation(constants)
+    most = largest_perturbation(constants).astype(size.dtype)
     return jnp.where(size * most > reach, reach / jnp.where(size > 0, size, 1.0), most)
 
 

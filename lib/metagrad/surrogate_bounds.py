@@ -38,7 +38,7 @@ def surrogate_gap(constants: Constants, query_gradient: Any, perturbation: Any) 
     checks.require_nonnegative("query_gradient", query_gradient)
     checks.require_positive("perturbation", perturbation)
     size = checks.as_float("query_gradient", query_gradient)
-    left = remaining_convexity(constants, perturbation)
+    left = remaining_convexity(constants, perturbation).astype(size.dtype)
     gap = perturbation * size**2 / (2.0 * jnp.where(left > 0, left, 1.0))
     return jnp.where(left > 0, gap, jnp.inf)
 

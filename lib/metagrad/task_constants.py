@@ -7,6 +7,7 @@ unique, and every bound holds, as long as it is strongly convex.
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from jaxtyping import Array, Float
 
 from metagrad import checks
@@ -96,11 +97,12 @@ def nonconvex_support(
     >>> float(nonconvex_support(5.0, 2.0, 1.0, 3.0).strong_convexity)
     3.0
     """
-    if checks.is_known((regularizer, smoothness)) and not regularizer > smoothness:
-        raise ValueError(
-            f"regularizer must be above smoothness = {smoothness!r} where the support loss may "
-            f"be nonconvex, got {regularizer!r}"
-        )
+    if checks.is_known((regularizer, smoothness)):
+        if not np.all(np.asarray(regularizer) > np.asarray(smoothness)):
+            raise ValueError(
+                f"regularizer must be above smoothness = {smoothness!r} where the support loss "
+                f"may be nonconvex, got {regularizer!r}"
+            )
     made = convex_support(
         regularizer,
         smoothness,
