@@ -77,7 +77,7 @@ def test_on_every_logistic_family_only_maml_has_no_residual():
         assert min(LOGISTIC[name]["residual"]) > 1e-3
 
 
-@pytest.mark.parametrize(("rule", "order"), zip(RULES, (1, 2), strict=True))
+@pytest.mark.parametrize(("rule", "order"), list(zip(RULES, (1, 2), strict=True)))
 def test_residuals_of_fo_b_maml_shrink_with_a_power_of_the_perturbation(rule, order):
     np.testing.assert_allclose(RESULT["logistic"]["slopes"][rule], order, atol=0.02)
     table = np.array([LOGISTIC[f"FO-B-MAML, {rule}, {nu}"]["residual"] for nu in PERTURBATIONS])
