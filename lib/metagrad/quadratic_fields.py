@@ -169,7 +169,8 @@ def fo_maml_error(family: Family, inner: Gain) -> Float[Array, "..."]:
 def shares_support_curvature(family: Family) -> Bool[Array, ""]:
     """Whether all A_i are equal, which makes FO-MAML rest where MAML does.
 
-    It needs an R_i that is invertible, as that of `proximal` always is. Query losses may differ.
+    MAML is then R_1 times FO-MAML: where FO-MAML rests, ∇F = 0, and the other way round if R_1 is
+    invertible, as that of `proximal` always is. The query losses may differ.
 
     >>> from metagrad.quadratic_families import two_quadratics
     >>> bool(shares_support_curvature(two_quadratics()))

@@ -1,12 +1,12 @@
 """Small networks as plain functions, for tasks that a page can adapt to while one watches.
 
 A network is a pair of functions: `init` draws a tuple of `Layer`s from a key, `apply` maps layers
-and a batch of inputs to outputs. A convolution is written as a sum over the places of its kernel,
+and a batch of inputs to outputs. A convolution gathers the windows of its kernel side by side,
 
-    out[t] = Σ_i in[s t + i] W_i + b,
+    out[t] = (in[s t], ..., in[s t + w - 1]) · W + b,
 
-each term a product of matrices on every s-th position: there is no operation in it that livejax
-does not compile, and it stays fast where `jax.vmap` gives each task weights of its own.
+and is one product of matrices: there is no operation in it that livejax does not compile, and it
+stays fast where `jax.vmap` gives each task weights of its own.
 """
 
 import itertools
@@ -168,11 +168,9 @@ def convolve(values: Any, layer: Layer) -> Float[Array, "samples positions outpu
     count = _positions(values.shape[1], width)
     padded = jnp.pad(values, ((0, 0), (PADDING, PADDING), (0, 0)))
     last = STRIDE * (count - 1) + 1
-    terms = [
-        jax.lax.slice_in_dim(padded, i, i + last, STRIDE, axis=1) @ weights
-        for i, weights in enumerate(layer.weights)
-    ]
-    return sum(terms[1:], terms[0]) + layer.biases[None, None]
+    windows = [jax.lax.slice_in_dim(padded, i, i + last, STRIDE, axis=1) for i in range(width)]
+    flat = layer.weights.reshape(-1, layer.weights.shape[2])
+    return jnp.concatenate(windows, axis=2) @ flat + layer.biases[None, None]
 
 
 def number_of_weights(layers: Layers) -> int:

@@ -1,0 +1,57 @@
+"""The memory of compiled meta-gradients: what must hold of any compiler, on a tiny network."""
+
+import jax
+import pytest
+
+from experiments.meta_memory import SETTINGS, makers, run
+from metagrad.tasks import Task
+
+OPTIONS = {
+    name: SETTINGS[name]
+    for name in ("regularizer", "inner_step_size", "perturbation", "cg_steps", "features")
+}
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return run(
+        **OPTIONS,
+        classes=3,
+        samples=6,
+        channels=[4, 16],
+        depth=[1],
+        inner_steps=[4, 32],
+        base={"channels": 4, "depth": 1, "inner_steps": 4},
+        methods=["MAML", "FO-MAML", "FO-B-MAML, symmetric"],
+    )
+
+
+def test_memory_of_maml_grows_with_the_steps_and_that_of_first_order_methods_does_not(tiny):
+    table = tiny["inner_steps"]["methods"]
+    assert table["MAML"][1] > 4 * table["MAML"][0]
+    for name in ("FO-MAML", "FO-B-MAML, symmetric"):
+        assert table[name][1] == pytest.approx(table[name][0], rel=0.02)
+
+
+def test_memory_of_every_method_grows_with_the_channels(tiny):
+    assert all(row[1] > 1.5 * row[0] for row in tiny["channels"]["methods"].values())
+
+
+def test_sweeps_meet_at_the_base_and_weights_are_counted(tiny):
+    for name in tiny["depth"]["methods"]:
+        firsts = {tiny[sweep]["methods"][name][0] for sweep in ("channels", "depth", "inner_steps")}
+        assert len(firsts) == 1
+    # Kernel 5 into 4 channels, then 19 positions of them into 3 classes.
+    assert tiny["depth"]["weights"] == [5 * 4 + 4 + 19 * 4 * 3 + 3]
+    assert "JAX" in tiny["compiler"]
+
+
+def test_every_method_of_the_settings_can_be_made():
+    options = {name: value for name, value in OPTIONS.items() if name != "features"}
+    available = makers(**options)
+    assert set(SETTINGS["methods"]) == set(available)
+    task = Task(lambda x: x**2, lambda x: 3.0 * x)
+    for name in SETTINGS["methods"]:
+        assert jax.eval_shape(lambda x: available[name](2)(task, x), 1.0).shape == ()  # noqa: B023
+    base = SETTINGS["base"]
+    assert all(base[sweep] in SETTINGS[sweep] for sweep in ("channels", "depth", "inner_steps"))
