@@ -62,6 +62,16 @@ def checked_valley(valley: Valley) -> Valley:
     return given
 
 
+def like(valley: Valley, numbers: Array) -> Valley:
+    """The checked numbers of a valley as arrays of the shape and dtype of others.
+
+    >>> like(Valley(1.0, 0.5, 2.0), jnp.zeros(2, jnp.float32)).wave
+    Array([0.5, 0.5], dtype=float32)
+    """
+    given = checked_valley(valley)
+    return Valley(*(jnp.full_like(numbers, number) for number in given))
+
+
 def valley_task(valley: Valley) -> Task:
     """Its support and query loss, for parameters of shape ().
 
@@ -69,8 +79,13 @@ def valley_task(valley: Valley) -> Task:
     >>> float(task.support(jnp.array(0.0))), float(task.query(jnp.array(2.0)))
     (0.5, 2.0)
     """
-    a, b, _ = checked_valley(valley)
-    return Task(lambda p: 0.5 * a * p**2 + b * jnp.cos(p), lambda p: 0.5 * p**2)
+    checked_valley(valley)
+
+    def support(p):
+        a, b, _ = like(valley, p)
+        return 0.5 * a * p**2 + b * jnp.cos(p)
+
+    return Task(support, lambda p: 0.5 * p**2)
 
 
 def valley_constants(valley: Valley) -> Constants:
@@ -111,10 +126,8 @@ def valley_point(valley: Valley, solution: Any) -> ValleyPoint:
     >>> [float(x) for x in valley_point(Valley(1.0, 0.0, 1.0), 2.0)]
     [4.0, 2.0, 1.0, 0.25]
     """
-    a, b, lam = checked_valley(valley)
     p = checks.as_float("solution", solution)
-    ones = jnp.ones_like(p)
-    a, b, lam = a * ones, b * ones, lam * ones  # ranks never differ
+    a, b, lam = like(valley, p)
     h = a + lam - b * jnp.cos(p)
     slope = lam * p / h
     theta = p + (a * p - b * jnp.sin(p)) / lam
@@ -135,13 +148,11 @@ def valley_solution(valley: Valley, meta_parameter: Any) -> Array:
     >>> valley_solution(Valley(0.0, -0.9, 1.0), there.meta_parameter).round(12).tolist()
     [-3.0, 0.5, 40.0]
     """
-    a, b, lam = checked_valley(valley)
     theta = checks.as_float("meta_parameter", meta_parameter)
-    ones = jnp.ones_like(theta)
-    mean = (lam / (a + lam)) * ones * theta
-    wave = (jnp.abs(b) / (a + lam)) * ones
+    a, b, lam = like(valley, theta)
+    mean, wave = lam / (a + lam) * theta, jnp.abs(b) / (a + lam)
     # With b < 0, p - π solves the equation with |b|, and the mean less π on the right.
-    shift = jnp.where(b < 0, jnp.pi, 0.0) * ones
+    shift = jnp.where(b < 0, jnp.pi, 0.0).astype(theta.dtype)
     mean = mean - shift
     turns = 2.0 * jnp.pi * jnp.round(mean / (2.0 * jnp.pi))
     sign = jnp.where(mean < turns, -1.0, 1.0)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from metagrad import checks
-from metagrad.cosine_valley import Valley, checked_valley
+from metagrad.cosine_valley import Valley, checked_valley, like
 
 HALVINGS = 60
 
@@ -30,8 +30,9 @@ def far_field_factor(valley: Valley, outer_step_size: Any, solution: Any) -> Arr
     >>> far_field_factor(Valley(0.0, -0.5, 1.0), 3.0, 0.0).item()  # 1 - 3 / 1.5
     -1.0
     """
-    a, b, lam = checked_valley(valley)
-    h = a + lam - b * jnp.cos(checks.as_float("solution", solution))
+    p = checks.as_float("solution", solution)
+    a, b, lam = like(valley, p)
+    h = a + lam - b * jnp.cos(p)
     return 1.0 - outer_step_size * lam**2 / ((a + lam) * h)
 
 
@@ -63,12 +64,11 @@ def lyapunov_exponent(valley: Valley, outer_step_size: Any) -> Array:
     True
     """
     checks.require_positive("outer_step_size", outer_step_size)
-    a, b, lam = checked_valley(valley)
     eta = checks.as_float("outer_step_size", outer_step_size)
-    ones = jnp.ones_like(eta)
-    total, wave = (a + lam) * ones, b * ones
-    offset = total - eta * ((lam**2 / (a + lam)) * ones)
-    return (_mean_log(total, wave, offset) - _mean_log(total, wave, total)) / total
+    a, b, lam = like(valley, eta)
+    total = a + lam
+    offset = total - eta * lam**2 / total
+    return (_mean_log(total, b, offset) - _mean_log(total, b, total)) / total
 
 
 class DivergenceWindow(NamedTuple):

@@ -118,6 +118,19 @@ def test_bounds_hold_over_random_problems():
             )
 
 
+def test_the_total_errors_are_attained():
+    """f curves down by L_f, f̂ as little as it may, and the solves err in the worst direction."""
+    lam, mu, flat, g, delta = 3.0, 1.5, 2.0, 0.7, 0.01
+    c = Constants(lam, 5.0, 0.0, 0.0, flat, 0.0, mu)
+    nu = 0.3
+    moved = -nu * g / (mu - nu * flat)  # φ_0 = 0
+    error = -lam * ((moved - delta) - delta) / nu - lam * g / mu
+    assert_same(forward_error(c, g, nu, delta), error)
+    extra = symmetric_error(c, g, nu, delta) - symmetric_bias(c, g, nu)
+    assert_same(extra, -lam * ((moved - delta) - (delta - moved)) / (2 * nu) + lam * moved / nu)
+    assert_same(solution_distance(c, (mu - nu * flat) * delta, nu), delta)
+
+
 SMOOTH = Constants(2.0, 5.0, 1.0, 0.5, 4.0, 0.3, 1.5)
 
 
