@@ -84,7 +84,8 @@ def run(
         arrived and left, the exponent by the closed form, and the measured one with its error.
     """
     rng = np.random.default_rng(seed)
-    begin = rng.uniform(*between, starts)
+    low, high = between
+    begin = rng.uniform(low, high, starts)
     distant = 10.0 ** rng.uniform(6.0, 7.0, far_points)
     made: dict[str, Any] = {}
     for name, (numbers, step_sizes) in valleys.items():
