@@ -376,7 +376,7 @@ def perturbed_value(
     theta = checks.float_tree("theta", theta)
     fixed = jax.lax.stop_gradient(theta)
     inner = perturbed_objective(task, fixed, regularizer, perturbation)
-    point = jax.lax.stop_gradient(solve(inner, fixed, inner_steps, inner_step_size, None).point)
+    point = solve(inner, fixed, inner_steps, inner_step_size, None).point
     return perturbed_objective(task, theta, regularizer, perturbation)(point)
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metagrad.difference_rules import FORWARD, THREE_POINT, of_order
+from metagrad.difference_rules import FORWARD, of_order
 from metagrad.inner import newton_solve
 from metagrad.task_gradients import (
     contrastive,
@@ -23,7 +23,6 @@ from metagrad.tasks import Family, Task
 METHODS = {
     "maml": maml(5, 0.1),
     "maml, kept": maml(5, 0.1, checkpointed=False),
-    "maml, regularized": maml(5, 0.1, regularizer=2.0),
     "fo_maml": fo_maml(5, 0.1),
     "fo_maml, regularized": fo_maml(5, 0.1, regularizer=2.0),
     "reptile": reptile(5, 0.1),
@@ -37,7 +36,6 @@ METHODS = {
     "fo_b_maml, bound": fo_b_maml(
         2.0, 0.05, 5, 0.1, rule=FORWARD, strong_convexity=2.0, query_smoothness=9.0
     ),
-    "fo_b_maml, three points": fo_b_maml(2.0, 0.05, 5, 0.1, rule=THREE_POINT),
     "fo_b_maml, fourth order": fo_b_maml(2.0, 0.05, 5, 0.1, rule=of_order(4)),
     "fo_b_maml, warm": fo_b_maml(2.0, 0.05, 5, 0.1, start="warm"),
     "fo_b_maml, scale-free": fo_b_maml(2.0, lambda size: 0.05 / (1.0 + size), 5, 0.1),

@@ -142,6 +142,9 @@ def test_a_step_too_large_is_refused_with_the_numbers():
     for steps in (5, 5000):  # the second one ends at infinity
         with pytest.raises(ValueError, match=message):
             checked()(loss, jnp.ones(2), steps, 0.3)
+    # No curvature is left to see where this one ends: that at the start is named.
+    with pytest.raises(ValueError, match=r"curvature 20; use less than 0\.1"):
+        checked()(lambda x: 4.0 * x**2 + x**4, jnp.array(1.0), 50, 0.3)
     allowed = checked()(loss, jnp.ones(2), 5, 0.24, 1.0)
     assert np.array_equal(allowed.point, solve(loss, jnp.ones(2), 5, 0.24).point)
     assert np.isfinite(allowed.distance_bound)
