@@ -3,6 +3,7 @@
 import jax
 import pytest
 
+import experiments
 from experiments.meta_memory import SETTINGS, makers, run
 from metagrad.tasks import Task
 
@@ -55,3 +56,25 @@ def test_every_method_of_the_settings_can_be_made():
         assert jax.eval_shape(lambda x: available[name](2)(task, x), 1.0).shape == ()  # noqa: B023
     base = SETTINGS["base"]
     assert all(base[sweep] in SETTINGS[sweep] for sweep in ("channels", "depth", "inner_steps"))
+
+
+def test_what_the_chapter_says_of_the_stored_memory():
+    result = experiments.load("meta_memory")
+    shown = [name for name in SETTINGS["methods"] if not name.startswith(("one", "proximal"))]
+    steps, channels = (result[sweep]["methods"] for sweep in ("inner_steps", "channels"))
+    flat = [name for name in shown if not name.startswith("MAML")]
+    for name in flat:  # from the second place on; at one step the compiler saves the loop
+        assert max(steps[name][1:]) == min(steps[name][1:]) < 1.2 * steps[name][0], name
+    assert steps["MAML"][-1] > 15 * steps["MAML"][0]
+    saved = steps["MAML"][-1] - steps["MAML, checkpointed"][-1]
+    assert saved > 0.8 * (steps["MAML"][-1] - steps["MAML"][0])
+    for name in shown:
+        assert channels[name][-1] > 5 * channels[name][0], name
+    # About a quarter more than FO-B-MAML for implicit MAML, about twice FO-MAML for FO-B-MAML.
+    assert 1.15 < steps["iMAML"][-1] / steps["FO-B-MAML, symmetric"][-1] < 1.35
+    assert 1.7 < steps["FO-B-MAML, symmetric"][-1] / steps["FO-MAML"][-1] < 2.1
+    for sweep in ("inner_steps", "channels", "depth"):
+        for column in zip(*(result[sweep]["methods"][name] for name in shown), strict=True):
+            assert column[0] == max(column)
+            two = sorted(zip(column, shown, strict=True))[:2]
+            assert {name for _, name in two} == {"FO-MAML", "Reptile"}

@@ -37,7 +37,27 @@ def test_intervals_are_those_of_the_seeds(name):
     np.testing.assert_allclose([middle, low, high], expected, rtol=2e-3, atol=2e-3)
 
 
-CLAIMS
+def test_what_the_chapter_says_of_the_starts():
+    def interval(name, steps):
+        return CURVES[name][steps][1:]
+
+    def apart(better, worse, steps):
+        return interval(better, steps)[1] < interval(worse, steps)[0]
+
+    for name in CURVES:
+        if name not in ("none", "joint", "iMAML"):
+            assert apart(name, "joint", 20), name
+    means = {steps: {name: curve[steps][0] for name, curve in CURVES.items()} for steps in (5, 20)}
+    assert min(means[5], key=means[5].get) == "MAML"
+    assert min(means[20], key=means[20].get) == "FO-B-MAML"
+    assert not apart("MAML", "FO-B-MAML", 5)
+    assert not apart("FO-B-MAML", "MAML", 20)
+    for steps in (5, 20):
+        assert apart("MAML", "Reptile", steps)
+        assert not apart("Reptile", "FO-MAML", steps)
+    assert not apart("iMAML", "joint", 20)
+    assert 0.2 < RESULT["left_out"]["iMAML"]
+    assert all(share == 0 for name, share in RESULT["left_out"].items() if name != "iMAML")
 
 
 def test_a_stored_start_adapts_in_the_page_as_it_did_in_the_experiment():
