@@ -3,9 +3,9 @@
 The tasks of Finn, Abbeel and Levine (2017), `metagrad.sinusoids`, with ten support and ten query
 points and a smaller network. Every method gets the same number of outer steps of Adam, on the same
 tasks, its mean gradient cut at the same norm, and the same candidates for its outer step size: the
-one whose start has the least query error after `judged_steps` steps on the tuning tasks is used for the fresh seeds. A seed draws
-the first weights and the tasks. All starts are tested on the same fresh tasks, by plain gradient
-descent on the support loss, however they were learned.
+one whose start has the least query error after `judged_steps` steps on the tuning tasks is used
+for the fresh seeds. A seed draws the first weights and the tasks. All starts are tested on the
+same fresh tasks, by plain gradient descent on the support loss, however they were learned.
 
 "joint" minimizes the query loss without adapting; "none" is the start as it was drawn. The
 methods with a pull take `pulled_steps` inner steps, and so cost more, see
@@ -78,13 +78,14 @@ def run(**settings: Any) -> dict[str, Any]:
 
     Returns:
         `curves`: for each method the query error after 0, 1, ... steps, [mean, low, high] over
-        the seeds; `by_seed` the errors after `judged_steps`; `outer_step_size` the chosen one,
-        `left_out` the share of estimates that were not finite;
+        the seeds; `by_seed` the errors after `judged_steps` and `last_by_seed` those at the end,
+        for paired differences; `outer_step_size` the chosen one, `left_out` the share of
+        estimates that were not finite;
         `starts`: the weights of the first seed for the methods to be shown.
     """
     network = mlp(1, settings["hidden"], 1, "tanh", dtype=jnp.float32)
-    size, samples = settings["inner_step_size"], (settings["support_samples"],)
-    samples += (settings["query_samples"],)
+    size = settings["inner_step_size"]
+    samples = (settings["support_samples"], settings["query_samples"])
 
     def family(key, tasks):
         return sinusoid_family(network.apply, draw_sinusoids(key, tasks, *samples, jnp.float32))
@@ -144,6 +145,7 @@ def run(**settings: Any) -> dict[str, Any]:
     result: dict[str, Any] = {
         "curves": {},
         "by_seed": {},
+        "last_by_seed": {},
         "outer_step_size": {},
         "left_out": {},
         "starts": {},
@@ -163,6 +165,7 @@ def run(**settings: Any) -> dict[str, Any]:
         curves = np.asarray(tested(found), float)  # shape (seeds, steps + 1)
         result["curves"][name] = [rounded(mean_interval(column), 4) for column in curves.T]
         result["by_seed"][name] = rounded([float(x) for x in curves[:, judged]], 4)
+        result["last_by_seed"][name] = rounded([float(x) for x in curves[:, -1]], 4)
         if name in settings["shown"]:
             result["starts"][name] = flat(jax.tree.map(lambda leaf: leaf[0], found))
     return result

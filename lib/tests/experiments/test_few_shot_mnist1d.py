@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+import experiments
 from experiments.few_shot_mnist1d import (
     SETTINGS,
     UNTRAINED,
@@ -186,3 +187,30 @@ def test_a_tiny_run_has_everything_in_it():
     assert np.shape(result["episodes"][0]["inputs"]) == (3, 40)
     assert result["episodes"][0]["query_labels"] == [0, 0, 1, 1, 2, 2]
     json.dumps(result, allow_nan=False)
+
+
+def test_what_the_chapter_says_of_the_stored_result():
+    case = experiments.load("few_shot_mnist1d")["cases"]["C"]
+    methods = case["methods"]
+    last = {name: entry["accuracy"][-1] for name, entry in methods.items()}
+    verdicts = {(pair["first"], pair["second"]): pair["verdict"] for pair in case["comparisons"]}
+    forward, symmetric = "FO-B-MAML, forward", "FO-B-MAML, symmetric"
+    assert verdicts[symmetric, "MAML"] == verdicts[symmetric, forward] == "tie"
+    for name in (forward, symmetric, "MAML"):
+        assert verdicts[name, "FO-MAML"] == "better"
+        assert 0.035 < last[name][0] - last["FO-MAML"][0] < 0.055  # four to five points
+    assert verdicts[symmetric, "iMAML"] == "better"
+    # Implicit MAML: estimates left out with every seed, and a mean that has been higher before.
+    assert min(methods["iMAML"]["share_not_finite"]) > 0
+    means = [row[0] for row in methods["iMAML"]["accuracy"]]
+    assert 0 < means.index(max(means)) < len(means) - 1
+    for name in set(SETTINGS["methods"]) - {"iMAML"}:
+        assert set(methods[name]["share_not_finite"]) == {0}
+    widths = {name: high - low for name, (_, low, high) in last.items()}
+    assert widths["HF-MAML"] == max(widths[name] for name in SETTINGS["methods"])
+    for name in WHOLE:  # their intervals meet that of no meta-training, and none of the others'
+        assert last[name][1] < last[UNTRAINED][2]
+        rest = set(SETTINGS["methods"]) - WHOLE
+        assert all(last[name][2] < last[other][1] for other in rest)
+    steps = SETTINGS["cases"]["C"]["inner_steps"], SETTINGS["cases"]["C"]["regularizer"]
+    assert steps == (30, 1.0) and last[UNTRAINED][1] > 1 / SETTINGS["episode"]["ways"]
