@@ -208,6 +208,27 @@ def test_every_line_of_both_proofs():
         assert np.max(lines[name][0] / lines[name][1]) > 0.03, name
 
 
+def test_a_kink_attains_the_limit_of_the_forward_bound():
+    """f̂'' + λ = m + ρ|y - x| and f = g (y - x) + L_q (y - x)²/2 satisfy (A) and (B) around x.
+
+    At x - t, t > 0, the slope of the nudged problem is ν (g - L_q t) - m t - ρ t²/2. The nudged
+    point is its root, written so that nothing cancels.
+    """
+    rng = np.random.default_rng(21)
+    for lam, m, rho, flat, g in [(1.0, 1.5, 1.0, 1.25, 2.0), *rng.uniform(0.3, 3.0, (50, 5))]:
+        limit = lam * g / m**2 * (flat + rho * g / (2 * m))
+        for nu, near in ((0.4 * m / flat, 0.0), (1e-3, 0.9), (1e-6, 1 - 1e-4)):
+            stiff = m + nu * flat
+            t = 2 * nu * g / (stiff + np.sqrt(stiff**2 + 2 * rho * nu * g))
+            assert abs(nu * (g - flat * t) - m * t - rho * t**2 / 2) <= 1e-12 * nu * g
+            # λ/m (s + r/ν), which is the error: the difference of both sides would be rounding.
+            error = lam / m * (flat * t + rho * t**2 / (2 * nu))
+            assert abs(lam * g / m - lam * t / nu - error) <= 1e-12 * (1 + lam * g / m)
+            d = nu * g / (m - nu * flat)
+            assert error <= lam / m * (flat * d + rho * d**2 / (2 * nu))
+            assert near * limit * nu <= error <= limit * nu
+
+
 def test_one_task_has_no_wrong_resting_points():
     """Where ∇f(x) = 0 both estimates are 0; elsewhere the move is at least νg/(λ + L + νL_q)."""
 
@@ -309,6 +330,60 @@ def test_the_scale_free_bounds_are_those_of_the_fixed_nudges():
     assert np.max(errors[0][0] / errors[0][1]) > 0.02
 
 
+def test_the_scale_free_bounds_with_a_query_gradient_that_is_computed():
+    """The nudge from ||∇f|| at a point within δ of x; and the mean estimate over five tasks."""
+
+    def measured(p, c, theta, share, noise):
+        lam, m, rho, flat = (
+            c.regularizer, c.strong_convexity, c.hessian_lipschitz, c.query_smoothness
+        )  # fmt: skip
+        tau, delta, g0 = 0.1 * share, 0.3 * share, 0.5
+        off = delta * noise / norm(noise)
+        x = solve(p, c, theta, 0.0)
+        exact = meta_gradient(p, c, theta, x)
+        g, computed = (norm(jax.grad(lambda y: query(p, y))(y)) for y in (x, x + off))
+        nu = jnp.minimum(largest_perturbation(c), tau / computed)
+        nu_two = jnp.minimum(largest_perturbation(c), tau / jnp.maximum(computed, g0))
+        plus, above, beneath = solve_all(p, c, theta, (nu, nu_two, -nu_two))
+        forward = -lam * (plus - x - 2 * off) / nu - exact
+        symmetric = -lam * (above - beneath - 2 * off) / (2 * nu_two) - exact
+        wider, e, ratio = tau + m * delta / 2, tau / m + delta / 2, flat * tau / g0
+        ell = ratio + 2 * rho * e
+        k = lam / m * (1 + ell / m)
+        steep = 1 + c.smoothness / lam
+        at_rest = (
+            2 * lam * flat * wider / m**2
+            + 4 * lam * flat * delta / m + 2 * lam * flat * delta**2 / tau
+        )  # fmt: skip
+        growth = steep * (2 * lam * rho * wider / m**3 + 2 * lam * delta / tau)
+        at_rest_two = (
+            2 * k * c.query_hessian_lipschitz * e**2
+            + lam * delta * (2 * flat / m + g0 / tau) + lam * flat * delta**2 / tau
+        )  # fmt: skip
+        growth_two = steep * (
+            2 * lam / m**3 * ell * (ratio + rho * e)
+            + 4 * k * c.third_lipschitz * e**2 / (3 * m) + lam * delta / tau
+        )  # fmt: skip
+        beyond = nu * g / tau, nu * g / wider, norm(plus - x) / (2 * tau / m + delta)
+        pairs = (forward, at_rest, growth), (symmetric, at_rest_two, growth_two)
+        return beyond, pairs, exact
+
+    beyond, pairs, exact = over_tasks(measured, 23, normals(4))
+    assert np.max(beyond[0]) > 1.05  # the nudge of the exact g would not do this
+    assert np.max(beyond[1]) <= 1 + 1e-12 and np.max(beyond[2]) <= 1 + 1e-9
+    size = np.linalg.norm(exact, axis=1)
+    groups = exact.reshape(-1, 5, 3)
+    mean = groups.mean(1)
+    zeta = np.linalg.norm(groups - mean[:, None], axis=2).mean(1)
+    for error, at_rest, growth in pairs:
+        length = np.linalg.norm(error, axis=1)
+        assert below(length, at_rest + growth * size)
+        assert np.max(length / (at_rest + growth * size)) > 0.02
+        together = np.linalg.norm(error.reshape(-1, 5, 3).mean(1), axis=1)
+        most, share = (number.reshape(-1, 5).max(1) for number in (at_rest, growth))
+        assert below(together, most + share * (zeta + np.linalg.norm(mean, axis=1)))
+
+
 def test_warm_starting_one_side_costs_what_is_proved():
     """And starting both at the warm point is a common start with a smaller distance."""
     steps = 6
@@ -375,6 +450,34 @@ def test_the_trap_is_as_stated():
             -nu * c * (y - e) + a * (y - b) + lam * (y - w) for y in (Fraction(-3), Fraction(5))
         }
         assert slopes == {-nu * slope}
+
+
+def test_a_concave_query_loss_exchanges_the_signs():
+    """c < 0: the forward estimate has its pole at |u| = 1, the three-point rule at |u| = ½."""
+    a, lam, c, slope = Fraction(1), Fraction(1), Fraction(-1), Fraction(3)
+    h = a + lam
+    exact = lam * slope / h
+
+    def move(nu):
+        return -nu * slope / (h + nu * c)
+
+    def forward(u):
+        nu = u * h / -c
+        return -lam * move(nu) / nu / exact
+
+    def three(u):
+        nu = u * h / -c
+        return -lam / nu * (2 * move(nu) - move(2 * nu) / 2) / exact
+
+    assert forward(Fraction(11, 10)) == -10
+    near = Fraction(1, 1000)
+    for share, pole in ((forward, Fraction(1)), (three, Fraction(1, 2))):
+        assert min(abs(share(pole - near)), abs(share(pole + near))) > 100
+        assert share(pole - near) * share(pole + near) < 0
+        assert abs(share(pole / 2)) < 3
+    for node in (1, 2):  # whether the node's problem has a minimizer
+        for u in (Fraction(9, 10), Fraction(11, 10)):
+            assert (h + node * (u / node * h / -c) * c > 0) == (u < 1)
 
 
 def test_the_two_quadratics_of_the_sandwich():
