@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "book" / "tools"))
@@ -35,6 +35,19 @@ FLAGS = (
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
 SCHEMES = ("light", "dark")
+
+# Now and then, under load, Chromium stops drawing one tab for good, while others go on: it counts
+# as visible, its timers run, and no frame ever comes. Whoever waits for a frame waits forever. So
+# our scripts wait with a limit, and say this.
+STOPPED = "Chromium stopped drawing this tab"
+# What a test that fails of it says: our own words, or what Playwright says of its own waiting.
+RERUN = (STOPPED, "TimeoutError")
+FRAME = f"""
+  const frame = () => new Promise((done, failed) => {{
+    const late = setTimeout(() => failed(new Error("{STOPPED}")), 10_000);
+    requestAnimationFrame((now) => {{ clearTimeout(late); done(now); }});
+  }});
+"""
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -127,6 +140,16 @@ class Tab:
         if response.status >= 400:
             self.problems.append(f"status {response.status}: {response.url}")
 
+    def draws(self) -> bool:
+        """Whether frames still come."""
+        try:
+            self.page.evaluate(f"async () => {{ {FRAME} await frame(); await frame(); }}")
+        except Error as error:
+            if STOPPED not in str(error):
+                raise
+            return False
+        return True
+
     def open(self, url: str) -> Page:
         """Go there and wait until nothing loads any more."""
         self.page.goto(url, wait_until="load")
@@ -136,14 +159,14 @@ class Tab:
     def mount(self) -> Page:
         """Scroll through the page as a reader does, then wait for every widget to stand."""
         self.page.evaluate(
-            """async () => {
-              const frame = () => new Promise((done) => requestAnimationFrame(done));
-              for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight) {
-                scrollTo({ top: y, behavior: "instant" });
+            f"""async () => {{
+              {FRAME}
+              for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight) {{
+                scrollTo({{ top: y, behavior: "instant" }});
                 await frame();
                 await frame();
-              }
-            }"""
+              }}
+            }}"""
         )
         self.page.wait_for_function(
             """() => [...document.querySelectorAll("[data-page-widget]")]
@@ -162,10 +185,10 @@ class Tab:
 
 
 def define(page: Page, name: str) -> None:
-    """Run the script `name`, a file beside this one, in the page."""
+    """Run the script `name`, a file beside this one, in the page; it may wait for a `frame`."""
     script = Path(__file__).with_name(name).read_text(encoding="utf-8")
     # As a function body: what a bare script ends with, if it is a function, would be called.
-    page.evaluate(f"() => {{ {script} }}")
+    page.evaluate(f"() => {{ {FRAME} {script} }}")
 
 
 def gzipped_size(url: str, base: str, folder: Path = HTML) -> int:

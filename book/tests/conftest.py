@@ -11,17 +11,23 @@ from rounding import round_each_operation  # noqa: E402
 
 round_each_operation()  # before a test imports JAX
 
-from browser import HTML, Tab, chromium, serve  # noqa: E402
+from browser import HTML, RERUN, Tab, chromium, serve  # noqa: E402
 from collect import page_names  # noqa: E402
 
 PAGES = page_names()
 
 
 def pytest_collection_modifyitems(items):
-    """One worker for all tests of a page: its cells are run and compiled once, not twice."""
+    """One worker for all tests of a page: its cells are run and compiled once, not twice.
+
+    A test whose tab has stopped drawing has another try in a fresh one.
+    """
     for item in items:
+        if not item.path.is_relative_to(Path(__file__).parent):
+            continue
+        item.add_marker(pytest.mark.flaky(reruns=2, only_rerun=list(RERUN)))
         page = getattr(item, "callspec", None) and item.callspec.params.get("name")
-        if item.path.is_relative_to(Path(__file__).parent) and page in PAGES:
+        if page in PAGES:
             item.add_marker(pytest.mark.xdist_group(page))
 
 
@@ -46,6 +52,8 @@ def tabs(browser, site):
     opened: dict[str, Tab] = {}
 
     def tab(name: str) -> Tab:
+        if name in opened and not opened[name].draws():
+            opened.pop(name).close()
         if name not in opened:
             opened[name] = Tab(browser)
             opened[name].open(f"{site}{name}.html")

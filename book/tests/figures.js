@@ -1,9 +1,8 @@
-// Reads what a live figure shows. Used by figures.py.
+// Reads what a live figure shows. Used by figures.py, through `define`, which brings `frame`.
 
 window.readFigure = async (id, live) => {
   const figure = document.querySelector(`figure.livejax#${id}`);
   const plot = figure.querySelector(".livejax-plot");
-  const frame = () => new Promise((done) => requestAnimationFrame(done));
   await figure.livejax.ready;
   await frame(); // the figure draws with the next frame after a move
   await frame();
