@@ -86,9 +86,9 @@ def unrolled_smoothness(
 
     L0 = q^{2K} L_f,   L1 = (αρ / (1 - αL)) Σ_{k<K} (q² / (1 - αL))^k,
 
-    with q = 1 + αL, and q = 1 if f̂ is convex. Both grow like a power of K, and not because the
-    proof is wasteful: L0 is attained at a maximum of f̂, and there are convex f̂ in two dimensions
-    on which L1 must grow like a power of K, too.
+    with q = 1 + αL, and q = 1 if f̂ is convex. Both grow exponentially with K, but for L0 of a
+    convex f̂, and not because the proof is wasteful: L0 is attained at a maximum of f̂, and there
+    are convex f̂ on which L1 must grow exponentially with K, too.
 
     Args:
         support_smoothness: L >= ||∇²f̂||, positive.

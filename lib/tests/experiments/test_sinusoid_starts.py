@@ -28,10 +28,11 @@ def test_every_method_was_run_and_tuned_alike():
         assert all(low <= middle <= high for middle, low, high in curve)
 
 
+@pytest.mark.parametrize(("errors", "steps"), [("by_seed", JUDGED), ("last_by_seed", -1)])
 @pytest.mark.parametrize("name", CURVES)
-def test_intervals_are_those_of_the_seeds(name):
-    values = np.array(RESULT["by_seed"][name])
-    middle, low, high = CURVES[name][JUDGED]
+def test_intervals_are_those_of_the_seeds(name, errors, steps):
+    values = np.array(RESULT[errors][name])
+    middle, low, high = CURVES[name][steps]
     half = scipy.stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
     expected = [values.mean(), values.mean() - half, values.mean() + half]
     np.testing.assert_allclose([middle, low, high], expected, rtol=2e-3, atol=2e-3)
@@ -56,6 +57,17 @@ def test_what_the_chapter_says_of_the_starts():
         assert apart("MAML", "Reptile", steps)
         assert not apart("Reptile", "FO-MAML", steps)
     assert not apart("iMAML", "joint", 20)
+    assert apart("Reptile", "FO-MAML", 1)
+    # In pairs over the seeds.
+    for errors, name, other, separated in (
+        ("by_seed", "FO-B-MAML", "MAML", False),
+        ("last_by_seed", "FO-B-MAML", "MAML", True),
+        ("by_seed", "FO-MAML", "Reptile", False),
+        ("last_by_seed", "FO-MAML", "Reptile", False),
+        ("last_by_seed", "iMAML", "joint", False),
+    ):
+        gaps = np.subtract(RESULT[errors][name], RESULT[errors][other])
+        assert (scipy.stats.ttest_1samp(gaps, 0).pvalue < 0.05) == separated, (errors, name, other)
     assert 0.2 < RESULT["left_out"]["iMAML"]
     assert all(share == 0 for name, share in RESULT["left_out"].items() if name != "iMAML")
 

@@ -10,6 +10,7 @@ import mpmath
 import numpy as np
 import pytest
 
+from experiments import load
 from metagrad.cosine_valley import Valley, valley_constants, valley_gradient, valley_point
 from metagrad.divergence_window import divergence_window, lyapunov_exponent
 from metagrad.growing_smoothness import (
@@ -27,7 +28,7 @@ from metagrad.outer_bounds import (
     plain_choice,
     plain_iterations,
 )
-from metagrad.task_constants import nonconvex_support
+from metagrad.task_constants import convex_support, nonconvex_support
 
 VALLEYS = ((1.0, 1.0, 1.0), (1.0, -1.0, 1.0), (0.0, -0.9, 1.0), (0.5, 0.8, 0.4))
 
@@ -262,7 +263,51 @@ def test_the_constants_of_K_steps_must_grow_with_K():
     assert float(made.at_rest) == 4.0
     np.testing.assert_allclose(float(made.growth), 1.5 * (0.6**-5 - 1), rtol=1e-12)
 
-    # (b) and (c) by differentiating the runs
+    # (c) two starts far apart, in one dimension, with a convex support loss
+    for beta, L, rho in ((0.3, 1.0, 0.5), (0.05, 7.0, 2.0), (0.9, 1.1, 3.0)):
+        for steps in (1, 2, 5, 20):
+
+            def run(w, beta=beta, L=L, rho=rho, steps=steps):
+                """The product of the Jacobians from the start w, the slope summed up by pieces."""
+                product, x = 1.0, w
+                for _ in range(steps):
+                    near = min(abs(x), L / rho)
+                    product *= 1 - beta * (L - rho * near)
+                    x -= beta * np.sign(x) * (L * near - rho * near**2 / 2)
+                return product
+
+            far = L / rho + (steps - 1) * beta * L**2 / (2 * rho)
+            low, high = run(0.0), run(far)
+            assert abs(high - 1) < 1e-12  # no step of the far run meets a curvature
+            s, at_rest = 1e9, 4.0
+            implied = ((high - low) * s / far - at_rest) / (low * s)
+            power = (1 - beta * L) ** -steps - 1
+            needed = rho / L * power / (1 + (steps - 1) * beta * L / 2)
+            np.testing.assert_allclose(implied, needed, rtol=1e-6)
+            allowed = float(unrolled_smoothness(L, rho, at_rest, beta, steps, convex=True).growth)
+            assert implied <= allowed * (1 + 1e-12)
+            assert allowed <= needed * (1 + (steps - 1) * beta * L / 2) * (1 + 1e-9)
+    # At one point, in one dimension, linear growth suffices, as the text says after the proof.
+    beta, L = 0.3, 2.0
+
+    def bowl(x):
+        """Convex, with second derivative 1 - cos x, and third derivative at most 1."""
+        return x**2 / 2 + jnp.cos(x)
+
+    for steps in (1, 4, 12):
+
+        def judged(w, steps=steps):
+            x = jax.lax.fori_loop(0, steps, lambda _, x: x - beta * (x - jnp.sin(x)), w)
+            return 1.7 * jnp.cos(x) + 40 * x
+
+        slope = jax.jacfwd(judged)
+        at = jnp.linspace(-9.0, 9.0, 401)
+        slopes, bends = jax.jit(jax.vmap(lambda w, f=slope: (f(w), jax.jacfwd(f)(w))))(at)
+        bound = 1.7 + steps * beta / (1 - beta * L) * abs(slopes)
+        assert bool(jnp.all(abs(bends) <= bound * (1 + 1e-12)))
+    np.testing.assert_allclose(jax.grad(bowl)(0.7), 0.7 - np.sin(0.7), rtol=1e-12)
+
+    # (b) and (d) by differentiating the runs
     beta, L, ell, r, s, most = 0.15, 2.0, 4.0, 0.3, 1.7, 7
 
     def derivatives(loss, query, at):
@@ -293,6 +338,8 @@ def test_the_constants_of_K_steps_must_grow_with_K():
     terms = ((1 - 2 * beta * r) ** 2 / left) ** (counts - 1)
     np.testing.assert_allclose(found, beta * r / left * np.cumsum(terms), rtol=1e-12)
     assert found[-1] > 2 * found[-2] > 4 * found[-3]
+    for r, ell in ((0.1, 0.4), (0.2, 0.9)):  # from ℓ = 4r on the ratio is above 1
+        assert (1 - 2 * r) ** 2 > 1 - ell
 
 
 def test_the_descent_lemma_and_the_steepest_slope():
@@ -474,6 +521,28 @@ def test_the_carousel_has_growing_smoothness_and_turns_for_ever():
         near = w / r * small * rng.uniform(0.01, 1, 4000)
         change = np.hypot(*(carousel_slope(w, n, eta) - carousel_slope(near, n, eta)))
         assert np.all(change <= L0 * np.hypot(*(w - near)) * (1 + 1e-9))
+        # Enlarged: the same L0, any growth, and a cycle at any height.
+        for size in (0.01, 700.0):
+
+            def enlarged(z, size=size, n=n, eta=eta):
+                return size * carousel_slope(z / size, n, eta)
+
+            there = enlarged(size * other)
+            change = np.hypot(*(there - enlarged(size * w)))
+            allowed = L0 + L1 / size * np.hypot(*enlarged(size * w))
+            assert np.all(change <= allowed * np.hypot(*(size * (other - w))) * (1 + 1e-9))
+            first = np.array([[size], [0.0]])
+            turned = size * np.array([np.cos(angle), np.sin(angle)])
+            moved = (first - eta * enlarged(first))[:, 0]
+            np.testing.assert_allclose(moved, turned, atol=1e-12 * size)
+            height = size**2 * carousel(first / size, n, eta)
+            expected = size**2 * (1 - np.cos(angle)) / (2 * eta)
+            np.testing.assert_allclose(height, expected, rtol=1e-12)
+        # As the meta-objective of a task without support loss: L0 = M, and the step 1/M is safe.
+        task = bilevel_smoothness(convex_support(1.3, 0.0, 0.0, M))
+        assert float(task.at_rest) == pytest.approx(M) and float(task.growth) == 0
+        drop = carousel(w, n, eta) - carousel(w - g / M, n, eta)
+        assert np.all(drop >= sizes**2 / (2 * M) * (1 - 1e-9))
         # The cycle, exactly, and that it attracts.
         corners = np.array([np.cos(angle * np.arange(n + 1)), np.sin(angle * np.arange(n + 1))])
         moved = corners - eta * carousel_slope(corners, n, eta)
@@ -520,9 +589,15 @@ def test_which_plain_steps_survive_in_the_valley(numbers):
     if numbers[1] > 0:
         np.testing.assert_allclose(star, line.edge, rtol=1e-6)
         np.testing.assert_allclose(star, 2 / line.L0, rtol=1e-6)
+        assert np.all(abs(starts - line.edge * line.slope(starts)) < starts)  # at η⋆ itself
     else:
-        assert 2 / line.L0 < star <= many * (1 + 1e-9) < line.edge
-        for step in (1.02 * star, 0.5 * (star + line.edge)):
+        assert 2 / line.L0 < star < many * (1 - 1e-3) and many < line.edge
+        product = (line.A - line.v * np.cos(np.pi + np.array([-1e-5, 1e-5]))) * (
+            line.A - line.v * np.sinc(1 + np.array([-1e-5, 1e-5]) / np.pi)
+        )
+        slope = (product[1] - product[0]) / 2e-5
+        np.testing.assert_allclose(slope, -line.m * abs(line.v) / np.pi, rtol=1e-5)
+        for step in (1.0001 * star, 1.02 * star, 0.5 * (star + line.edge)):
             # A cycle between w and -w, from the intermediate value.
             w = np.linspace(1e-3, 60, 200_001)
             above = step * line.slope(w) / w > 2
@@ -600,12 +675,42 @@ def test_the_exponent_of_the_far_field():
     for y in np.linspace(0.01, 0.99, 99):
         assert float(lyapunov_exponent(Valley(0.0, -y, 1.0), 2 * (1 + y) ** 2)) > 0.7 * y
         assert float(lyapunov_exponent(Valley(0.0, y, 1.0), 2 * (1 - y) ** 2)) < 0
-    # The cycles of the text: all starts with cos x = 1, at one step size inside the window.
+    # (d): at one step size in the window, all starts with cos x = 1 are on attracting cycles.
+    for numbers in ((1.0, -1.0, 1.0), (0.0, -0.9, 1.0), (0.5, -0.3, 0.4)):
+        line, (_, v, lam) = Line(*numbers), numbers
+        eta = 2 * line.A * (line.A - v) / lam**2
+        assert eta < line.edge
+        w = line.start(2 * np.pi * np.arange(1, 9))
+        np.testing.assert_allclose(w - eta * line.slope(w), -w, rtol=1e-12)
+        moved = (w + 1e-6 - eta * line.slope(w + 1e-6)) + w
+        factor = -(line.A + v) / (line.A - v)
+        np.testing.assert_allclose(moved, factor * 1e-6, rtol=0.02)
+        run = w + 1e-4
+        for _ in range(600):
+            run = run - eta * line.slope(run)
+        np.testing.assert_allclose(run, w, atol=1e-5)
+    for y in np.linspace(0.01, 1, 100):
+        C = 1 + 2 * y
+        chi = math.log((C + math.sqrt(C**2 - y**2)) / (1 + math.sqrt(1 - y**2)))
+        chi += math.sqrt(C**2 - y**2) - C + math.sqrt(1 - y**2) - 1
+        assert chi > 0.59 * y
+        if y < 0.995:
+            assert abs(float(lyapunov_exponent(Valley(0.0, -y, 1.0), 2 * (1 + y))) - chi) < 1e-9
+
+
+def test_what_the_text_says_of_the_fates_near_the_window():
+    found = load("divergence_window")
+    rows = {name: {row["step_size"]: row for row in found[name]["rows"]} for name in found}
+    row = rows["convex"][8.4]
+    assert row["arrived"] == row["left"] == 0 and row["exponent"] < 0
+    for row in (rows["convex"][8.8], rows["nonconvex"][2.7]):
+        assert row["exponent"] < 0 < 0.25 < row["left"] and row["arrived"] == 0
+    for name in ("convex", "nonconvex"):
+        low, high = found[name]["window"]
+        assert all(r["left"] >= 0.9 for r in found[name]["rows"] if low < r["step_size"] < high)
+    assert rows["convex"][12.0]["left"] < 1
     line = Line(1.0, -1.0, 1.0)
-    eta = 2 * line.A * (line.A + 1)
-    w = line.start(2 * np.pi * np.arange(1, 9))
-    np.testing.assert_allclose(w - eta * line.slope(w), -w, rtol=1e-12)
-    assert float(lyapunov_exponent(Valley(1.0, -1.0, 1.0), eta)) > 0
+    assert 2 * line.A * (line.A - line.v) / line.lam**2 == 12.0  # where (d) has its cycles
 
 
 def test_the_average_gradient_of_normalized_descent_stays_below_the_bound():
@@ -665,6 +770,16 @@ def test_the_steps_of_the_corollary_suffice():
         bound = 2 * gap / (eta * steps) + 5 * eta * L0 / alpha + 4 * b
         bound += 4 * math.sqrt(alpha) * sigma + 4 * sigma / (alpha * steps)
         assert bound <= eps * (1 + 1e-9)
+        # The same with a bias that is partly relative.
+        omega, first = rng.uniform(0, 3 / 32), 10 ** rng.uniform(-2, 3)
+        longest = max(64 * sigma / eps, 64 * omega * first / eps)
+        steps = math.ceil(max(3136 * L0 * gap / eps**2, 128 * L1 * gap / eps, longest) / alpha)
+        eta = min(math.sqrt(alpha * gap / (L0 * steps)), alpha / (8 * L1))
+        made = normalized_average(
+            Smoothness(L0, L1), gap, steps, eta, momentum=1 - alpha, noise=sigma, bias=b,
+            relative_bias=omega, first_gradient=first,
+        )  # fmt: skip
+        assert float(made) <= eps * (1 + 1e-9)
     powers = {
         (order, stochastic, sampled): oracle_complexity(
             order, stochastic_solver=stochastic, sampled_tasks=sampled
@@ -689,3 +804,8 @@ def test_short_steps_on_a_line_never_leave_the_start_behind():
                 assert bool(jnp.all(jnp.abs(w) <= jnp.maximum(jnp.abs(first), 1.0) + 1e-9))
     smooth = bilevel_smoothness(valley_constants(Valley(1.0, -1.0, 1.0)))
     assert float(smooth.at_rest) == float(smooth.growth) == 1.0
+    # A step that is unstable at the minimum is not repaired: no rest, unless 0 is hit exactly.
+    line = Line(1.0, 1.0, 1.0)
+    for eta in (2.1, 2.5, 12.5):
+        points, _ = follow(line, 30.5, lambda g, e=eta: np.clip(e * g, -1, 1), 300)
+        assert np.min(abs(points[-50:])) > 0.1

@@ -190,7 +190,7 @@ def test_the_meta_gradient_of_k_steps_is_a_product(pull):
         adjoints = [last]
         for J in reversed(jacobians):
             adjoints.append(J @ adjoints[-1])
-        backward = adjoints[-1] + beta * pull * sum(adjoints[:-1])  # a_0 and a_1 + ... + a_K
+        backward = adjoints[-1] + beta * pull * sum(adjoints[:-1])  # p_0 and p_1 + ... + p_K
         np.testing.assert_allclose(made[i], backward, rtol=1e-11, atol=1e-12)
         if pull == 0:
             product = np.linalg.multi_dot(jacobians)  # J_1 J_2 ... J_K
@@ -371,6 +371,9 @@ def test_exactly_when_fo_maml_is_right(seed):
         other = np.mean(np.einsum("nij,nj->ni", R - shift, g), axis=0)
         np.testing.assert_allclose(truth, other, atol=1e-9)
     assert np.linalg.norm(truth) > 1e-4  # different curvatures: wrong
+    for center in (np.mean(R, axis=0), R[0], 0.5 * np.eye(2)):  # similar ones: little to lose
+        spread = np.max(spectral(R - center))
+        assert np.linalg.norm(truth) <= spread * np.mean(norms(g)) * (1 + 1e-9)
     # (b) one task, (c) one Hessian: whatever the query losses.
     one = quadratics(A[:1], b[:1], C[:1], e[:1])
     same_A, *others, lam = random_bowls(seed + 50, 4, equal=True)
@@ -419,6 +422,29 @@ def test_equal_curvature_and_one_task_need_no_quadratic_query():
     assert np.linalg.norm(mean_gradient(family, w, exact).gradient) < 1e-10
 
 
+def test_shifts_are_a_blind_test_only_if_they_are_shifts_of_a_quadratic():
+    """Where FO-MAML rests on the shifts h(x - b), query = support, the meta-gradient is left."""
+    b, lam = np.array([0.0, 1.0, 3.0]), 1.0
+
+    def left(slope, curvature):
+        def adapted(w):
+            x = np.full(3, w)
+            for _ in range(60):
+                x = x - (slope(x - b) + lam * (x - w)) / (curvature(x - b) + lam)
+            return x
+
+        low, high = -5.0, 5.0  # the mean of the query gradients grows with w
+        for _ in range(80):
+            w = (low + high) / 2
+            low, high = (low, w) if np.mean(slope(adapted(w) - b)) > 0 else (w, high)
+        x = adapted(w)
+        assert np.all(np.abs(slope(x - b) + lam * (x - w)) < 1e-10)
+        return abs(np.mean(lam / (curvature(x - b) + lam) * slope(x - b)))
+
+    assert left(lambda t: 2 * t, lambda t: 2 + 0 * t) < 1e-10
+    assert left(lambda t: t**3 + t, lambda t: 3 * t**2 + 1) > 0.01
+
+
 @pytest.mark.parametrize("convex", [False, True])
 def test_the_bias_of_fo_maml_is_bounded_and_the_bound_is_attained(convex):
     data, _, pulls, points, c, _ = setting(5 + convex, convex)
@@ -440,14 +466,20 @@ def test_the_bias_of_fo_maml_is_bounded_and_the_bound_is_attained(convex):
     assert abs(abs(short - truth) / abs(short) - limit) < 1e-12
     if convex:
         assert abs(short * truth / short**2 - 2.0 / 3.5) < 1e-12
+    # For two tasks (c) fails: between the two resting points FO-MAML's step leads uphill.
+    pair = quadratics([1.0, 9.0], [0.0, 1.0])
+    field, cut = (of(pair, proximal(1.0)) for of in (fields.maml, fields.fo_maml))
+    for share in (0.01, 0.5, 0.99):
+        w = (1 - share) * fields.rest_point(field) + share * fields.rest_point(cut)
+        assert fields.value(field, w) * fields.value(cut, w) < 0
 
 
 def test_what_implicit_maml_loses():
     data, _, pulls, points, c, rng = setting(8)
     gradient, _ = implicit(data, points, pulls)
     lam, g = np.asarray(pulls), norms(query_slopes(data, points))
-    kappa, kappa_c = lam / c["m"], (c["L"] + lam) / c["m"]
-    pace = (np.sqrt(kappa_c) - 1) / (np.sqrt(kappa_c) + 1)
+    kappa, chi = lam / c["m"], (c["L"] + lam) / c["m"]
+    pace = (np.sqrt(chi) - 1) / (np.sqrt(chi) + 1)
     for steps in (1, 2, 3):
         for size in (0.0, 1e-3, 0.3):
             shift = rng.normal(size=points.shape)
@@ -465,7 +497,7 @@ def test_what_implicit_maml_loses():
 
             v = jax.jit(jax.vmap(estimate))(data, tried, pulls)
             bound = kappa * (c["L_q"] + c["rho"] * g / c["m"]) * size
-            bound = bound + 2 * np.sqrt(kappa_c) * pace**steps * kappa * (g + c["L_q"] * size)
+            bound = bound + 2 * np.sqrt(chi) * pace**steps * kappa * (g + c["L_q"] * size)
             assert np.all(norms(v - gradient) <= bound * (1 + 1e-9))
             if steps == DIMENSION and size == 0:  # then the system is solved
                 np.testing.assert_allclose(v, gradient, rtol=1e-6, atol=1e-8)
@@ -480,6 +512,32 @@ def test_what_implicit_maml_loses():
         task_gradient(one, jnp.array([0.5, 0.5]), imaml(0.3, 50, 0.1, cg_steps=2))
     found = task_gradient(one, jnp.array([0.5, 0.5]), imaml(1.0, 400, 0.1, cg_steps=2))
     assert found.info.solve.smallest_curvature > 0 and bool(found.finite)
+
+
+def test_the_printed_answer_of_the_saddle():
+    """What the chapter says of the two meta-gradients that it prints."""
+    saddle = quadratics(
+        np.diag([2.0, -0.5])[None], np.zeros((1, 2)), np.eye(2)[None], np.ones((1, 2))
+    )
+    one = Task(
+        lambda x: saddle.support(x, _first(saddle)), lambda x: saddle.query(x, _first(saddle))
+    )
+    exact = fields.value(fields.maml(saddle, proximal(1.0)), jnp.array([0.5, 0.5]))
+    np.testing.assert_allclose(exact, [-5 / 18, 0], atol=1e-12)
+    made = task_gradient(one, jnp.array([0.5, 0.5]), imaml(1.0, 50, 0.1, cg_steps=2)).gradient
+    np.testing.assert_allclose(made[1], -2 * 0.95**50 * 0.5, rtol=1e-9)
+
+
+def test_damping_is_a_factor_and_another_pull():
+    A, b, C, e, lam = random_bowls(3, 1)
+    family, start, extra = quadratics(A, b, C, e), np.array([0.3, -0.8]), 0.6
+    newton = {"inner_steps": 3, "inner_step_size": 1.0, "solve": newton_solve}
+    method = imaml(lam, cg_steps=2, damping=extra, **newton)
+    made = mean_gradient(family, start, method).gradient
+    x = b[0] + lam * np.linalg.solve(A[0] + lam * np.eye(2), start - b[0])
+    pull = (1 + extra) * lam
+    formula = pull * np.linalg.solve(A[0] + pull * np.eye(2), C[0] @ (x - e[0]))
+    np.testing.assert_allclose(made, formula / (1 + extra), rtol=1e-8)
 
 
 def _first(family):
