@@ -11,10 +11,8 @@ the closed form in 50 decimal digits. Runs on the Python that it is started with
 thread; the book shows the result on its page of benchmarks.
 """
 
-import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -24,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import surroundings
+from benchmarks import command, surroundings
 
 STEPS = (10, 100, 1000, 10_000, 100_000, 1_000_000)
 DIMENSION = 20
@@ -154,21 +152,5 @@ def measure(quick: bool) -> None:
         print(f"\nStored in {path}")
 
 
-def main() -> int:
-    """Start the measurement with one thread, or (as the process so started) measure."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="two sizes; store nothing")
-    parser.add_argument("--now", action="store_true", help="measure in this very process")
-    options = parser.parse_args()
-    if options.now:
-        measure(options.quick)
-        return 0
-    environment = os.environ | surroundings.ONE_THREAD
-    command = [sys.executable, __file__, "--now", *(["--quick"] if options.quick else [])]
-    return subprocess.run(command, env=environment).returncode
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(__doc__, __file__, measure))
