@@ -25,7 +25,8 @@ STUDENT = scipy.stats.t.ppf(0.975, COUNT - 1)
 
 @pytest.fixture
 def data_packages():
-    for package in ("sklearn", "mnist1d"):
+    # Modules, not packages: to import them draws from the global generator, and they stay imported.
+    for package in ("sklearn.datasets", "mnist1d.data"):
         pytest.importorskip(package, reason="the data sets are in the extra `experiments`")
 
 
