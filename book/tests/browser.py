@@ -42,8 +42,9 @@ SCHEMES = ("light", "dark")
 STOPPED = "Chromium stopped drawing this tab"
 # What a test that fails of it says: our own words, or what Playwright says of its own waiting.
 RERUN = (STOPPED, "TimeoutError")
-FRAME = f"""
-  const frame = () => new Promise((done, failed) => {{
+# Every page of a `Tab` has it: `await nextFrame()`.
+NEXT_FRAME = f"""
+  window.nextFrame = () => new Promise((done, failed) => {{
     const late = setTimeout(() => failed(new Error("{STOPPED}")), 10_000);
     requestAnimationFrame((now) => {{ clearTimeout(late); done(now); }});
   }});
@@ -110,6 +111,7 @@ class Tab:
             permissions=["clipboard-read", "clipboard-write"],
         )
         self.context.set_default_timeout(15_000)
+        self.context.add_init_script(NEXT_FRAME)
         self.page: Page = self.context.new_page()
         self.problems: list[str] = []
         self.requests: list[str] = []
@@ -143,7 +145,7 @@ class Tab:
     def draws(self) -> bool:
         """Whether frames still come."""
         try:
-            self.page.evaluate(f"async () => {{ {FRAME} await frame(); await frame(); }}")
+            self.page.evaluate("async () => { await nextFrame(); await nextFrame(); }")
         except Error as error:
             if STOPPED not in str(error):
                 raise
@@ -159,14 +161,13 @@ class Tab:
     def mount(self) -> Page:
         """Scroll through the page as a reader does, then wait for every widget to stand."""
         self.page.evaluate(
-            f"""async () => {{
-              {FRAME}
-              for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight) {{
-                scrollTo({{ top: y, behavior: "instant" }});
-                await frame();
-                await frame();
-              }}
-            }}"""
+            """async () => {
+              for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight) {
+                scrollTo({ top: y, behavior: "instant" });
+                await nextFrame();
+                await nextFrame();
+              }
+            }"""
         )
         self.page.wait_for_function(
             """() => [...document.querySelectorAll("[data-page-widget]")]
@@ -185,10 +186,10 @@ class Tab:
 
 
 def define(page: Page, name: str) -> None:
-    """Run the script `name`, a file beside this one, in the page; it may wait for a `frame`."""
+    """Run the script `name`, a file beside this one, in the page."""
     script = Path(__file__).with_name(name).read_text(encoding="utf-8")
     # As a function body: what a bare script ends with, if it is a function, would be called.
-    page.evaluate(f"() => {{ {FRAME} {script} }}")
+    page.evaluate(f"() => {{ {script} }}")
 
 
 def gzipped_size(url: str, base: str, folder: Path = HTML) -> int:

@@ -1,11 +1,11 @@
-// Reads what a live figure shows. Used by figures.py, through `define`, which brings `frame`.
+// Reads what a live figure shows. Used by figures.py, in the pages of a `Tab`.
 
 window.readFigure = async (id, live) => {
   const figure = document.querySelector(`figure.livejax#${id}`);
   const plot = figure.querySelector(".livejax-plot");
   await figure.livejax.ready;
-  await frame(); // the figure draws with the next frame after a move
-  await frame();
+  await nextFrame(); // the figure draws with the next frame after a move
+  await nextFrame();
 
   const layout = plot._fullLayout;
   const corner = plot.querySelector("svg.main-svg").getBoundingClientRect();

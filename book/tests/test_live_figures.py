@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from browser import FRAME, PHONE, Tab
+from browser import PHONE, Tab
 from collect import collect, page_names
 from compare import compare_figure
 from figures import check_outputs, check_summary, locate, moves, read
@@ -271,14 +271,13 @@ def test_a_finger_scrolls_on_the_chart_and_drags_the_handle(browser, site, name)
 def stand_still(page):
     """Wait until the page has kept its place for a quarter of a second."""
     page.evaluate(
-        f"""async () => {{
-          {FRAME}
+        """async () => {
           let place = scrollY, since = performance.now(), now = since;
-          while (now - since <= 250) {{
-            now = await frame();
+          while (now - since <= 250) {
+            now = await nextFrame();
             if (scrollY !== place) [place, since] = [scrollY, now];
-          }}
-        }}"""
+          }
+        }"""
     )
 
 
