@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +21,21 @@ from chromium import find  # noqa: E402
 # What the book's set-up installs.
 PLOTLY = ROOT / "node_modules/plotly.js-cartesian-dist-min/plotly-cartesian.min.js"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND"]
+# Under load Chromium now and then stops drawing one tab for good. Whoever waits for a frame of it
+# waits forever, so our scripts wait with a limit, and a test that says this has another try.
+STOPPED = "Chromium stopped drawing this tab"
+pytestmark = pytest.mark.flaky(reruns=2, only_rerun=[STOPPED])
+WITHIN = f"""
+  window.within = (promise) => Promise.race([promise, new Promise((_, failed) =>
+    setTimeout(() => failed(new Error("{STOPPED}")), 20_000))]);
+"""
 READY = """
-async () => {
+() => within((async () => {
   await pagewidget.mountAll();
   const figures = [...document.querySelectorAll(".livejax")];
   await Promise.all(figures.map((figure) => figure.livejax.ready));
-}
+})())
 """
-SETTLE = 450  # ms; the summary and the address follow 300 ms after the last move
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +68,7 @@ def open_page(browser, address):
         settings.setdefault("viewport", {"width": 900, "height": 800})
         context = browser.new_context(**settings)
         contexts.append(context)
+        context.add_init_script(WITHIN)
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
@@ -71,6 +80,40 @@ def open_page(browser, address):
     for context in contexts:
         context.close()
     assert problems == []
+
+
+def until(page, check, limit=15):
+    """Run `check` until it passes: what follows a move comes with a later frame or timer."""
+    end = time.monotonic() + limit
+    while True:
+        try:
+            return check()
+        except AssertionError:
+            if time.monotonic() > end:
+                raise
+        page.wait_for_timeout(50)
+
+
+def move(page, name, control, value):
+    """Set a control from a script, and wait for the draw."""
+    page.evaluate(
+        "([id, control, value]) => within(document.getElementById(id).livejax.set(control, value))",
+        [name, control, value],
+    )
+
+
+def darken(page):
+    """Turn the page dark, which redraws each figure as a whole, and wait for the last of them."""
+    inks = """() => [...document.querySelectorAll(".livejax-plot .xtick text")]
+        .map((tick) => getComputedStyle(tick).fill)"""
+    light = page.evaluate(inks)
+    assert light != []
+    page.evaluate("() => { document.documentElement.dataset.theme = 'dark'; }")
+
+    def dark():
+        assert not set(light) & set(page.evaluate(inks))
+
+    until(page, dark)
 
 
 def state(page, name):
@@ -107,11 +150,14 @@ def test_every_slider_reaches_its_ends_and_agrees_with_jax(open_page, figures, n
         for slider in control.locator("input[type=range]").all():
             for key in ("Home", "End"):
                 slider.press(key)
-                page.wait_for_timeout(SETTLE)
-                agree(page, figure)
                 assert slider.evaluate("(e) => e.value === e.min") == (key == "Home")
-                expected = figure.summary_text(**python_state(page, name))
-                assert root.locator(".livejax-summary").inner_text() == expected
+
+                def follows():
+                    agree(page, figure)
+                    expected = figure.summary_text(**python_state(page, name))
+                    assert root.locator(".livejax-summary").inner_text() == expected
+
+                until(page, follows)
                 label = root.locator(".livejax-plot").get_attribute("aria-label")
                 shown = root.inner_text() + label
                 assert not re.search(r"\bNaN\b|Infinity|\bnan\b", shown)
@@ -146,10 +192,13 @@ def test_a_drop_down_list_redraws_the_map(open_page, figures):
     image = page.locator("#fig-plane .heatmaplayer image")
     before = image.get_attribute("href")
     page.locator("#fig-plane").get_by_label("power").select_option("2 to the 3")
-    page.wait_for_timeout(SETTLE)
-    assert state(page, "fig-plane")["power"] == "p3"
-    assert image.get_attribute("href") != before
-    agree(page, figures["fig-plane"])
+
+    def redrawn():
+        assert state(page, "fig-plane")["power"] == "p3"
+        assert image.get_attribute("href") != before
+        agree(page, figures["fig-plane"])
+
+    until(page, redrawn)
 
 
 def test_a_direct_move_draws_what_plotly_would(open_page):
@@ -165,11 +214,10 @@ def test_a_direct_move_draws_what_plotly_would(open_page):
     })
     """
     before = page.evaluate(geometry)
-    page.evaluate("() => document.getElementById('fig-lines').livejax.set('momentum', 0.83)")
-    page.evaluate("() => document.getElementById('fig-plane').livejax.set('start', [-0.9, 0.3])")
+    move(page, "fig-lines", "momentum", 0.83)
+    move(page, "fig-plane", "start", [-0.9, 0.3])
     moved = page.evaluate(geometry)
-    page.evaluate("() => { document.documentElement.dataset.theme = 'dark'; }")
-    page.wait_for_timeout(300)
+    darken(page)
     redrawn = page.evaluate(geometry)
     assert moved[1] != before[1] and moved[2] != before[2]
     for one, other in zip(moved, redrawn, strict=True):
@@ -198,10 +246,9 @@ def test_a_directly_painted_map_is_plotlys_picture(open_page):
     }
     """
     before = np.array(page.evaluate(pixels))
-    page.evaluate("() => document.getElementById('fig-plane').livejax.set('sharpness', 2.5)")
+    move(page, "fig-plane", "sharpness", 2.5)
     painted = np.array(page.evaluate(pixels))
-    page.evaluate("() => { document.documentElement.dataset.theme = 'dark'; }")
-    page.wait_for_timeout(300)
+    darken(page)
     redrawn = np.array(page.evaluate(pixels))
     assert painted.shape == redrawn.shape == before.shape
     assert np.abs(painted - before).max() > 20
@@ -210,14 +257,17 @@ def test_a_directly_painted_map_is_plotlys_picture(open_page):
 
 def test_divergence_is_marked_at_the_edge(open_page, figures):
     page = open_page()
-    page.evaluate("() => document.getElementById('fig-lines').livejax.set('step_size', 10)")
-    page.wait_for_timeout(SETTLE)
-    labels = page.locator("#fig-lines .livejax-exit").all_inner_texts()
-    summary = page.locator("#fig-lines .livejax-summary").inner_text()
-    steps = re.findall(r"leaves the plot at (step \d+)", summary)
-    assert len(labels) == len(steps) == 2
-    for label, step in zip(labels, steps, strict=True):
-        assert label.startswith("↑") and label.endswith(step)
+    move(page, "fig-lines", "step_size", 10)
+
+    def marked():
+        labels = page.locator("#fig-lines .livejax-exit").all_inner_texts()
+        summary = page.locator("#fig-lines .livejax-summary").inner_text()
+        steps = re.findall(r"leaves the plot at (step \d+)", summary)
+        assert len(labels) == len(steps) == 2
+        for label, step in zip(labels, steps, strict=True):
+            assert label.startswith("↑") and label.endswith(step)
+
+    until(page, marked)
     path = page.locator("#fig-lines path.js-line").first.get_attribute("d")
     assert len(re.findall("[ML]", path)) >= 2  # the curve is drawn up to the edge
 
@@ -227,7 +277,7 @@ def test_many_moves_in_one_frame_make_one_draw(open_page):
     same = page.evaluate(
         "() => { const f = document.getElementById('fig-lines').livejax;"
         " const draws = [0.1, 0.2, 0.3].map((v) => f.set('momentum', v));"
-        " return draws.every((draw) => draw === draws[0]); }"
+        " return within(draws[0]).then(() => draws.every((draw) => draw === draws[0])); }"
     )
     assert same and state(page, "fig-lines")["momentum"] == 0.3
 
@@ -236,11 +286,9 @@ def test_the_address_follows_and_the_default_leaves_it_clean(open_page, address)
     page = open_page()
     slider = page.locator("#fig-lines").get_by_label("momentum μ")
     slider.press("End")
-    page.wait_for_timeout(SETTLE)
-    assert page.url == address + "#fig-lines?momentum=1"
+    page.wait_for_url(address + "#fig-lines?momentum=1")
     page.locator("#fig-lines .livejax-reset").click()
-    page.wait_for_timeout(SETTLE)
-    assert page.url == address
+    page.wait_for_url(address)
     assert page.evaluate("history.length") <= 2  # the back button leaves the page
 
 
@@ -254,13 +302,16 @@ def test_a_link_restores_the_state_and_scrolls_to_the_figure(open_page):
     top = page.locator("#fig-plane").bounding_box()["y"]
     assert -5 < top < 400
     page.evaluate("() => { location.hash = '#fig-plane?sharpness=2'; }")
-    page.wait_for_timeout(SETTLE)
-    assert state(page, "fig-plane") == {"start": [0.5, 0.5], "sharpness": 2, "power": "p0"}
+
+    def restored():
+        assert state(page, "fig-plane") == {"start": [0.5, 0.5], "sharpness": 2, "power": "p0"}
+
+    until(page, restored)
 
 
 def test_copy_link_puts_the_setting_on_the_clipboard(open_page, address):
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
-    page.evaluate("() => document.getElementById('fig-lines').livejax.set('method', 'long')")
+    move(page, "fig-lines", "method", "long")
     page.locator("#fig-lines .livejax-copy").click()
     page.locator("#fig-lines .livejax-status", has_text="Link copied").wait_for()
     assert page.evaluate("navigator.clipboard.readText()") == address + "#fig-lines?method=long"
@@ -276,12 +327,15 @@ def test_the_handle_can_be_dragged(open_page, figures):
     page.mouse.down()
     page.mouse.move(x - 60, y + 40, steps=4)
     page.mouse.up()
-    page.wait_for_timeout(SETTLE)
-    point = state(page, "fig-plane")["start"]
-    assert point[0] < 0.4 and point[1] < 0.4
-    after = handle.bounding_box()
-    assert abs(after["x"] - box["x"] + 60) < 2 and abs(after["y"] - box["y"] - 40) < 2
-    agree(page, figures["fig-plane"])
+
+    def follows():
+        point = state(page, "fig-plane")["start"]
+        assert point[0] < 0.4 and point[1] < 0.4
+        after = handle.bounding_box()
+        assert abs(after["x"] - box["x"] + 60) < 2 and abs(after["y"] - box["y"] - 40) < 2
+        agree(page, figures["fig-plane"])
+
+    until(page, follows)
 
 
 def swipe(page, x, y, dy):
@@ -291,7 +345,6 @@ def swipe(page, x, y, dy):
     for point in points[1:]:
         session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
     session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    page.wait_for_timeout(300)
 
 
 def test_a_swipe_on_the_chart_scrolls_and_one_on_the_handle_drags(open_page):
@@ -304,10 +357,18 @@ def test_a_swipe_on_the_chart_scrolls_and_one_on_the_handle_drags(open_page):
     plot = page.locator("#fig-plane .livejax-plot").bounding_box()
     start, before = page.evaluate("scrollY"), state(page, "fig-plane")
     swipe(page, handle["x"] + 22, handle["y"] + 22, 60)
+
+    def dragged():
+        assert state(page, "fig-plane")["start"][1] < before["start"][1]
+
+    until(page, dragged)
     assert page.evaluate("scrollY") == start
-    assert state(page, "fig-plane")["start"][1] < before["start"][1]
     swipe(page, plot["x"] + 80, plot["y"] + plot["height"] - 80, -120)
-    assert page.evaluate("scrollY") > start + 50
+
+    def scrolled():
+        assert page.evaluate("scrollY") > start + 50
+
+    until(page, scrolled)
 
 
 def test_nothing_jumps_when_the_scripts_start(open_page, browser, address):
@@ -327,23 +388,26 @@ def test_the_colors_follow_the_theme(open_page):
     page = open_page()
     stroke = "() => getComputedStyle(document.querySelector('#fig-lines path.js-line')).stroke"
     light = page.evaluate(stroke)
-    page.evaluate("() => { document.documentElement.dataset.theme = 'dark'; }")
-    page.wait_for_timeout(300)
+    darken(page)
     assert light == "rgb(22, 89, 215)" and page.evaluate(stroke) == "rgb(91, 155, 255)"
 
 
 def test_the_table_shows_the_state(open_page, figures):
     page = open_page()
-    page.evaluate("() => document.getElementById('fig-lines').livejax.set('steps_shown', 3)")
+    move(page, "fig-lines", "steps_shown", 3)
     page.locator("#fig-lines .livejax-data summary").click()
-    page.wait_for_timeout(SETTLE)
-    rows = page.locator("#fig-lines .livejax-data tbody tr")
-    assert rows.count() == 3
-    assert "(3 of 3 rows)" in page.locator("#fig-lines .livejax-data caption").inner_text()
+
+    def shown():
+        rows = page.locator("#fig-lines .livejax-data tbody tr")
+        assert rows.count() == 3
+        assert "(3 of 3 rows)" in page.locator("#fig-lines .livejax-data caption").inner_text()
+
+    until(page, shown)
 
 
 def test_the_page_makes_no_other_request(browser, address):
     context = browser.new_context()
+    context.add_init_script(WITHIN)
     page = context.new_page()
     asked = []
     page.on("request", lambda request: asked.append(request.url))
