@@ -61,7 +61,7 @@ function heatRows(flat, [height, width], trace) {
 }
 
 function sameNumbers(a, b) {
-  if (a === undefined || a.length !== b.length) return a === b;
+  if (typeof a !== "object" || a.length !== b.length) return a === b;
   for (let i = 0; i < a.length; i += 1) {
     const same = a[i] === b[i] || (Array.isArray(a[i]) && sameNumbers(a[i], b[i]))
       || (Number.isNaN(a[i]) && Number.isNaN(b[i]));

@@ -114,3 +114,29 @@ def plane(id="fig-plane"):
         readouts=(livejax.Readout("root", "root", unit="m"),),
         **TEXTS,
     )
+
+
+def ramps(climbing):
+    """A rising and a falling line, and which of them is to be seen."""
+    rise = jnp.arange(2.0)
+    return {"rise": rise, "fall": 1 - rise, "up": climbing, "down": ~climbing}
+
+
+def halves(id="fig-halves"):
+    """Two curves, of which a switch shows one."""
+    names = ("rising", "falling")
+    template = go.Figure([go.Scatter(name=name, mode="lines", x=[0, 1]) for name in names])
+    template.update_xaxes(title="x")
+    template.update_yaxes(title="y", range=[-1, 2])
+    return livejax.LiveFigure(
+        ramps,
+        {"climbing": livejax.Switch(True, label="climbing")},
+        template,
+        fills={
+            "rising": {"y": "rise", "visible": "up"},
+            "falling": {"y": "fall", "visible": "down"},
+        },
+        id=id,
+        summary="One curve is shown.",
+        **TEXTS,
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
-from sample_figures import lines, plane
+from sample_figures import halves, lines, plane
 
 from pagewidget import write_page
 
@@ -40,7 +40,7 @@ READY = """
 
 @pytest.fixture(scope="module")
 def figures():
-    return {"fig-lines": lines(), "fig-plane": plane()}
+    return {"fig-lines": lines(), "fig-plane": plane(), "fig-halves": halves()}
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +199,28 @@ def test_a_drop_down_list_redraws_the_map(open_page, figures):
         agree(page, figures["fig-plane"])
 
     until(page, redrawn)
+
+
+def test_a_switch_shows_and_hides_a_curve(open_page):
+    page = open_page()
+    shown = """() => [...document.querySelectorAll("#fig-halves .trace path.js-line")]
+        .map((line) => line.getBoundingClientRect().width > 20 && line.getAttribute("d"))
+        .filter(Boolean)"""
+    switch = page.locator("#fig-halves").get_by_role("switch")
+    rising = page.evaluate(shown)
+    assert len(rising) == 1
+
+    def falls():
+        assert len(page.evaluate(shown)) == 1
+        assert page.evaluate(shown) != rising
+
+    def rises():
+        assert page.evaluate(shown) == rising
+
+    switch.press("Space")
+    until(page, falls)
+    switch.press("Space")
+    until(page, rises)
 
 
 def test_a_direct_move_draws_what_plotly_would(open_page):
