@@ -363,6 +363,13 @@ def test_without_its_condition_the_bias_may_turn():
     assert zero_of(cut, 1.0, 10.0) > zero_of(true, 1.0, 10.0)
 
 
+def test_with_three_curvatures_the_bias_may_turn():
+    # The example of the chapter: the steeper a coordinate, the larger its gradient.
+    curvatures, gradients = np.array([1.0, 0.05, 0.04]), np.array([1.0, 0.99, 0.9])
+    true, cut = horizon_slopes(tuple(curvatures), tuple(gradients / curvatures), 10)
+    assert zero_of(cut, 1.0, 10.0) > zero_of(true, 1.0, 10.0)
+
+
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 7, 11, 12])
 def test_detaching_inside_the_step_is_truncation(length):
     # This is how the chapter's figure makes windows whose length a slider can move.
