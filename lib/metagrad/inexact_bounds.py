@@ -156,7 +156,7 @@ def same_start_floor(
     λ (q^K g/μ + K q^{K-1} η (ρg/μ + L_f) ||p - φ_0||),   q = 1 - ημ,   where δ/ν would be infinite.
 
     The whole error is at most this plus `forward_bias` (or `symmetric_bias`) with g replaced by
-    G = g + L_f ||p - φ_0||. It holds for η <= 1 / (λ + L + νL_f).
+    G = g + L_f ||p - φ_0||. It holds for η <= 1 / (λ + L).
 
     Args:
         constants: of the task.
