@@ -188,7 +188,7 @@ def same_start(p, c, theta, offset, share, steps):
     g = query_gradient_norm(p, phi)
     distance = norm(offset)
     largest = g + c.query_smoothness * distance
-    step = 1.0 / (c.regularizer + c.smoothness + 0.5 * c.strong_convexity)
+    step = 1.0 / (c.regularizer + c.smoothness)
     floor = same_start_floor(c, g, distance, step, steps)
     errors = [norm(found - exact) for found in differences(c, nu, *ends)]
     bounds = [floor + bias(c, largest, nu) for bias in (forward_bias, symmetric_bias)]
