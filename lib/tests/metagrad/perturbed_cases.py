@@ -85,10 +85,10 @@ def inner(p, c, theta, nu):
     )
 
 
-def descent(p, c, theta, nu, start, steps):
-    """Gradient descent on it, with the largest step that is safe for all ν up to ν_max."""
+def descent(p, c, theta, nu, start, steps, spare=0.5):
+    """Gradient descent on it; by default with the largest step that is safe up to ν_max."""
     slope = jax.grad(inner(p, c, theta, nu))
-    step = 1.0 / (c.regularizer + c.smoothness + 0.5 * c.strong_convexity)
+    step = 1.0 / (c.regularizer + c.smoothness + spare * c.strong_convexity)
     return jax.lax.fori_loop(0, steps, lambda _, x: x - step * slope(x), start)
 
 

