@@ -18,7 +18,7 @@ from metagrad.guarantees import best_hints, guarantee, hardest_huber, travel
 from metagrad.learner import adagrad
 from metagrad.momentum import nesterov
 from metagrad.omega import optimistic_gradient_descent, play
-from metagrad.optimistic import optimistic_meta_learning
+from metagrad.optimistic import meta_regret, optimistic_meta_learning
 from metagrad.projections import ball
 from metagrad.weights import nesterov_weights, power_weights
 
@@ -39,6 +39,18 @@ def _random_schedule(seed):
     hints = trust * weights
     step_sizes = 1.0 / jax.lax.cummax(guarantee(weights, 1.0, 1.0, 1.0, hints).loads)
     return weights, hints, step_sizes
+
+
+@pytest.mark.parametrize(("rounds", "paid"), [(24, True), (200, False)])
+def test_without_hints_log_cosh_pays_in_short_runs_only(rounds, paid):
+    # What the chapter says below the acceleration ledger.
+    loss, start = problems.log_cosh(jnp.array([1.0, 0.3])), jnp.array([1.0, 1.0])
+    weights = nesterov_weights(rounds)
+    run = optimistic_meta_learning(loss, rules.proposal, start, start, weights, 1.0, 0.0 * weights)
+    gradients, errors = np.asarray(run.gradients), meta_regret(run, jnp.zeros(2)).error_terms
+    size = np.asarray(weights) @ np.sum(gradients**2, axis=1) / 2
+    change = np.cumsum(weights)[:-1] @ np.sum(np.diff(gradients, axis=0) ** 2, axis=1) / 2
+    assert (np.sum(errors) <= size + change) == paid
 
 
 def test_one_condition_for_every_weighting():
