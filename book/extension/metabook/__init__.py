@@ -4,6 +4,7 @@
 * `chapters`: book/chapters.yml, the head of a chapter, the list of all chapters
 * `statements`: numbered statements with status badges, proofs, pitfalls
 * `exercises`: exercise cards with hints and solutions
+* `reproduction`: what papers claim, with a verdict for each claim
 * `numbering`: numbers and cross-references for all of them, live figures included
 * `code`: folded code cells
 * `references`: the list of references
@@ -32,6 +33,7 @@ def setup(app: Any) -> dict[str, Any]:
         numbering,
         pages,
         references,
+        reproduction,
         statements,
     )
 
@@ -40,6 +42,7 @@ def setup(app: Any) -> dict[str, Any]:
         chapters,
         statements,
         exercises,
+        reproduction,
         numbering,
         checks,
         code,

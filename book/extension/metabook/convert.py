@@ -11,7 +11,7 @@ from typing import Any
 import jupytext
 import nbformat
 
-from metabook.markup import NUMBERED, STATUS_LABELS, Block, find_labels, pieces
+from metabook.markup import NUMBERED, STATUS_LABELS, VERDICTS, Block, find_labels, pieces
 
 TARGET = re.compile(r"^\([A-Za-z0-9_-]+\)=[ \t]*$")
 GLUE_IMPORT = re.compile(r"^from myst_nb import glue$", flags=re.MULTILINE)
@@ -125,6 +125,12 @@ class Writer:
             status = STATUS_LABELS.get(options.get("status", ""), "")
             source = f"\n\nSource: {options['source']}." if "source" in options else ""
             return f"**{label}{named}.** *{status}.*\n\n{body}{source}"
+        if block.name == "verdicts":
+            return "\n".join(f"* **{label}**: {meaning}" for label, meaning in VERDICTS.values())
+        if block.name == "claims":
+            return body
+        if block.name == "claim":
+            return self.claim(title, body, options)
         if block.name == "proof":
             return f"**Proof.** {body} ∎"
         if block.name == "exercise":
@@ -140,6 +146,17 @@ class Writer:
         head = block.name.replace("-", " ").capitalize() + (f": {title}" if title else "")
         quoted = "\n".join(f"> {line}".rstrip() for line in body.splitlines())
         return f"> **{head}.**\n>\n{quoted}"
+
+    def claim(self, title: str, body: str, options: Mapping[str, str]) -> str:
+        """A row of a table of claims, as paragraphs."""
+        verdict = VERDICTS.get(options.get("verdict", ""))
+        parts = [f"**{title}.** *{verdict.label if verdict else ''}.*"]
+        parts += [f"In the paper: {options.get('paper', '')}", f"Here: {body}"]
+        if "differs" in options:
+            parts.append(f"Differs: {options['differs']}")
+        names = options.get("experiments", "").replace(",", " ").split()
+        parts += [f"`python -m experiments run {name}`" for name in names]
+        return "\n\n".join(parts)
 
     def inline(self, line: str) -> str:
         """A line of text with roles and references spelled out."""

@@ -3,7 +3,43 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+
+class Verdict(NamedTuple):
+    """What came of a claim of a paper: in a word or two, and what that means."""
+
+    label: str
+    meaning: str
+
+
+# Page book/reproduction: what can be said of a claim, a figure or a table of a paper.
+VERDICTS = {
+    "proved": Verdict(
+        "Proved", "The paper's statement, as we could read it, is proved in a chapter."
+    ),
+    "own": Verdict(
+        "Proved in our form",
+        "The paper announces it; its exact statement is not known to us. "
+        "A chapter proves a statement of that kind.",
+    ),
+    "reproduced": Verdict("Reproduced", "Measured here, and we see what the paper reports."),
+    "part": Verdict(
+        "Reproduced in part",
+        "Measured here; we see what the paper reports in some of the cases only, "
+        "or only in a smaller setting.",
+    ),
+    "differs": Verdict("Differs", "Measured here, and we do not see what the paper reports."),
+    "not-attempted": Verdict(
+        "Not attempted", "Not done here. The row says why, and what is nearest to it."
+    ),
+    "unknown": Verdict(
+        "Unknown", "We could not read what the paper says: there is nothing to compare."
+    ),
+    "beyond": Verdict(
+        "Ours", "Measured here; none of the papers, as far as we could read them, asks for it."
+    ),
+}
 STATUS_LABELS = {
     "paper": "From the paper",
     "ours": "Our proof",
@@ -68,6 +104,13 @@ def closing_line(lines: list[str], start: int, fence: str) -> int:
         if lines[position].rstrip() == mark:
             return position
     raise ValueError(f"line {lines[start]!r} opens a block that is never closed")
+
+
+def find_tests(text: str) -> dict[str, str]:
+    """Id -> test, for the statements of a text notebook that name one."""
+    blocks = [piece for piece in pieces(text.splitlines()) if isinstance(piece, Block)]
+    statements = [block.options for block in blocks if block.name == "statement"]
+    return {options["id"]: options["test"] for options in statements if "test" in options}
 
 
 def find_labels(text: str, chapter: int | None) -> dict[str, str]:
