@@ -7,6 +7,7 @@
 * `numbering`: numbers and cross-references for all of them, live figures included
 * `code`: folded code cells
 * `references`: the list of references
+* `register`, `numbers`, `outcomes`: every claim of the book on one page, and what it rests on
 * `checks`: what makes the build fail
 * `katex`: formulas, typeset while the book is built
 * `assets`: the files that pages load
@@ -30,8 +31,10 @@ def setup(app: Any) -> dict[str, Any]:
         katex,
         notebooks,
         numbering,
+        numbers,
         pages,
         references,
+        register,
         statements,
     )
 
@@ -41,6 +44,8 @@ def setup(app: Any) -> dict[str, Any]:
         statements,
         exercises,
         numbering,
+        register,
+        numbers,
         checks,
         code,
         references,

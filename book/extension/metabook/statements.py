@@ -165,6 +165,12 @@ class Pitfall(SphinxDirective):
         return [node]
 
 
+def n_title(statement: nodes.Element) -> str:
+    """The title of a statement as plain text; empty if it has none."""
+    titles = [n for n in statement.findall(nodes.TextElement) if "statement-title" in n["classes"]]
+    return titles[0].astext().strip() if titles else ""
+
+
 def boxes_of(document: nodes.Node, role: str) -> list[Any]:
     """The boxes of one role, in page order."""
     return [node for node in document.findall(Box) if node.get("role") == role]
