@@ -2,6 +2,7 @@
 
     python book/tools/outcomes.py          # those whose code has changed
     python book/tools/outcomes.py --all
+    python book/tools/outcomes.py -n auto  # what this tool does not know goes to pytest
 
 The register of claims shows the outcomes. Exit status 1 if a test has not passed.
 """
@@ -11,6 +12,7 @@ import json
 import re
 import sys
 from collections import defaultdict
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -39,7 +41,7 @@ def is_current(entry: dict | None, file: str, names: list[str]) -> bool:
     """Whether a stored entry is of this code, holds these tests and no other."""
     return (
         entry is not None
-        and entry["fingerprint"] == fingerprint(file)
+        and entry["fingerprint"] == fingerprint(ROOT, file)
         and sorted(entry["tests"]) == names
     )
 
@@ -51,7 +53,7 @@ class Collector:
         self.counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # A case has passed if its call has; whatever fails elsewhere counts as well.
+        """A case has passed if its call has; whatever fails elsewhere counts as well."""
         if report.when == "call" or report.outcome != "passed":
             self.counts[report.nodeid.partition("[")[0]][report.outcome] += 1
 
@@ -72,23 +74,26 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--all", action="store_true", help="also those that are up to date")
-    options = parser.parse_args()
-    path = ROOT / FILE
-    known, named = stored(path), named_tests()
+    options, for_pytest = parser.parse_known_args()
+    known, named = stored(ROOT), named_tests()
     entries = {
         file: known[file]
         for file, names in named.items()
         if not options.all and is_current(known.get(file), file, names)
     }
     waiting = {file: names for file, names in named.items() if file not in entries}
+    # Before the run: what is edited meanwhile has not been tested.
+    prints = {file: fingerprint(ROOT, file) for file in waiting}
     collector = Collector()
     if waiting:
         ids = [f"{ROOT / file}::{name}" for file, names in waiting.items() for name in names]
-        pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT), *ids], [collector])
+        pytest.main(["-q", f"--rootdir={ROOT}", *for_pytest, *ids], [collector])
+    made_with = f"Python {sys.version_info.major}.{sys.version_info.minor}, JAX {version('jax')}"
     for file, names in waiting.items():
         tests = {name: words(collector.counts[f"{file}::{name}"]) for name in names}
-        entries[file] = {"fingerprint": fingerprint(file), "tests": tests}
-    path.write_text(json.dumps(dict(sorted(entries.items())), indent=1) + "\n", encoding="utf-8")
+        entries[file] = {"fingerprint": prints[file], "with": made_with, "tests": tests}
+    text = json.dumps(dict(sorted(entries.items())), indent=1)
+    (ROOT / FILE).write_text(text + "\n", encoding="utf-8")
     bad = [
         f"{file}::{name}: {outcome}"
         for file, entry in entries.items()

@@ -7,7 +7,8 @@
 * `numbering`: numbers and cross-references for all of them, live figures included
 * `code`: folded code cells
 * `references`: the list of references
-* `register`, `numbers`, `outcomes`: every claim of the book on one page, and what it rests on
+* `register`, `numbers`, `outcomes`, `words`: every claim of the book on one page, and what it
+  rests on
 * `checks`: what makes the build fail
 * `katex`: formulas, typeset while the book is built
 * `assets`: the files that pages load

@@ -13,74 +13,74 @@ from pathlib import Path
 from typing import Any
 
 from experiments import sources
-from sphinx.application import Sphinx
 
-ROOT = Path(__file__).resolve().parents[3]
 FILE = "book/outcomes.json"
 NOT_RUN = "not run on this code"
-
-
-def own_helpers(path: Path, module: str) -> Path | None:
-    """The file of a module that lies beside a test or in a folder above it, below lib/tests."""
-    tests = ROOT / "lib" / "tests"
-    name = f"{module}.py"
-    folder = path.parent
-    while folder.is_relative_to(tests):
-        if (folder / name).is_file():
-            return folder / name
-        folder = folder.parent
-    return None
-
+RESULTS = Path("experiments", "results")
 
 origin = cache(sources.origin)
 
 
-@cache
-def code_digest(path: Path, changed_at: int) -> str:
-    """A file's meaning, without comments, docstrings and layout."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return hashlib.sha256(repr(sources.meaning(tree)).encode()).hexdigest()
-
-
-@cache
-def files_behind(path: Path, changed_at: int) -> frozenset[Path]:
-    """The files of this project that one file imports."""
-    package = ""
-    if path.is_relative_to(sources.LIB):
-        parts = path.relative_to(sources.LIB).with_suffix("").parts
-        package = ".".join(parts[:-1])
-    found = set()
-    for module, taken in sources.imports(ast.parse(path.read_text(encoding="utf-8")), package):
-        file = own_helpers(path, module) or sources.module_path(origin(module, taken))
-        if file is not None:
-            found.add(file)
-    return frozenset(found)
-
-
-def fingerprint(test_file: str) -> str:
-    """Of a test file, its helpers, and all modules of lib/ behind them."""
-    waiting, seen = {ROOT / test_file}, set()
+def fingerprint(root: Path, test_file: str) -> str:
+    """Of a test file, its helpers, the modules of lib/ behind them, and the results they load."""
+    waiting, seen = {root / test_file}, set()
     while waiting:
         path = waiting.pop()
         seen.add(path)
-        waiting |= files_behind(path, path.stat().st_mtime_ns) - seen
+        waiting |= facts(root, path, path.stat().st_mtime_ns)[1] - seen
     digest = hashlib.sha256()
     for path in sorted(seen):
-        code = code_digest(path, path.stat().st_mtime_ns)
-        digest.update(f"{path.relative_to(ROOT)} {code}\n".encode())
+        meaning = facts(root, path, path.stat().st_mtime_ns)[0]
+        digest.update(f"{path.relative_to(root)} {meaning}\n".encode())
     return digest.hexdigest()
 
 
-def stored(path: Path) -> dict[str, Any]:
-    """The file's content; empty where there is none."""
+@cache
+def facts(root: Path, path: Path, changed_at: int) -> tuple[str, frozenset[Path]]:
+    """A file's digest, and the files that it uses; `changed_at` refreshes the cache.
+
+    The digest of code is that of its meaning: no comments, docstrings or layout.
+    """
+    if path.suffix != ".py":
+        return hashlib.sha256(path.read_bytes()).hexdigest(), frozenset()
+    lib = root / "lib"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = set(beside(lib / "tests", path, "conftest"))
+    for module, taken in sources.imports(tree, ".".join(path.relative_to(lib).parts[:-1])):
+        file = sources.module_path(origin(module, taken))
+        found |= {file} if file else set(beside(lib / "tests", path, module))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # A word that is the name of a stored result, as in `experiments.load("...")`.
+            result = lib / RESULTS / f"{node.value}.json"
+            if node.value.isidentifier() and result.is_file():
+                found.add(result)
+    digest = hashlib.sha256(repr(sources.meaning(tree)).encode())
+    return digest.hexdigest(), frozenset(found)
+
+
+def beside(tests: Path, path: Path, module: str) -> list[Path]:
+    """The files of a module that lie beside a test or in a folder above it, within `tests`."""
+    folders = [folder for folder in path.parents if folder.is_relative_to(tests)]
+    return [folder / f"{module}.py" for folder in folders if (folder / f"{module}.py").is_file()]
+
+
+def stored(root: Path) -> dict[str, Any]:
+    """What `book/outcomes.json` holds; empty where there is none."""
+    path = root / FILE
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def read_outcomes(app: Sphinx) -> dict[str, str]:
+def read_outcomes(root: Path) -> dict[str, str]:
     """`path::name` -> outcome, of the files whose fingerprint is that of the code as it is."""
-    found = {}
-    for file, entry in stored(Path(app.srcdir) / FILE).items():
-        if (ROOT / file).is_file() and entry["fingerprint"] == fingerprint(file):
-            for name, outcome in entry["tests"].items():
-                found[f"{file}::{name}"] = outcome
-    return found
+    return {
+        f"{file}::{name}": outcome
+        for file, entry in stored(root).items()
+        if (root / file).is_file() and entry["fingerprint"] == fingerprint(root, file)
+        for name, outcome in entry["tests"].items()
+    }
+
+
+def versions(root: Path) -> list[str]:
+    """With what the stored outcomes were made."""
+    return sorted({entry["with"] for entry in stored(root).values()})
