@@ -143,10 +143,9 @@ def test_a_number_links_to_the_place_where_it_stands(register):
 def test_the_summary_counts_what_the_tables_hold(register):
     html = register.page("register")
     words = re.sub(r"<[^>]*>", "", html[html.index("register-sum") :])
-    assert (
-        "3 numbered statements: 0 From the paper, 1 Our proof, 1 Measured, 1 Definition." in words
-    )
-    assert "2 tests check them. At their last run on this code 1 passed, 0 did not; 1 have" in words
+    statuses = "From the paper 0, Our proof 1, Measured 1, Definition 1"
+    assert f"3 numbered statements, by status: {statuses}." in words
+    assert "2 tests check them. Last results: 1 passed, 0 did not pass, 1 not run" in words
     assert "4 numbers in the text" in words
 
 

@@ -110,11 +110,11 @@ class FillRegister(SphinxPostTransform):
         passed = sum(outcomes.get(test, "").startswith("passed") for test in tests)
         unknown = sum(test not in outcomes for test in tests)
         printed = sum(len(page) for page in numbers(self.env).values())
-        kinds = ", ".join(f"{counts[key]} {label}" for key, label in STATUS_LABELS.items())
+        kinds = ", ".join(f"{label} {counts[key]}" for key, label in STATUS_LABELS.items())
         lines = [
-            f"{len(claims)} numbered statements: {kinds}.",
-            f"{len(tests)} tests check them. At their last run on this code {passed} passed, "
-            f"{len(tests) - passed - unknown} did not; {unknown} have not been run on this code.",
+            f"{len(claims)} numbered statements, by status: {kinds}.",
+            f"{len(tests)} tests check them. Last results: {passed} passed, "
+            f"{len(tests) - passed - unknown} did not pass, {unknown} {NOT_RUN}.",
             f"{printed} numbers in the text, each computed by a cell of its page.",
         ]
         used = ", ".join(versions(Path(self.app.srcdir)))
@@ -144,7 +144,7 @@ class FillRegister(SphinxPostTransform):
         if not test:
             return [name, [badge(claim["status"], here)], [nodes.Text("none")], [nodes.Text("–")]]
         path = test.partition("::")[0]
-        link = SourceLink("", "", nodes.literal(test, test), path=path)
+        link = SourceLink("", "", breakable(test), path=path)
         outcome = outcomes.get(test, NOT_RUN)
         return [name, [badge(claim["status"], here)], [link], [nodes.Text(outcome)]]
 
@@ -168,6 +168,14 @@ class FillRegister(SphinxPostTransform):
         }
         works = read_references(Path(self.app.srcdir) / "book" / "references.bib")[0]
         return {key.lower(): words for key, words in (names | works).items()}
+
+
+def breakable(test: str) -> nodes.Node:
+    """The name of a test as code whose lines end after a slash, colon or underscore."""
+    code = box("code")
+    for part in re.findall(r"[^/_:]*[/_:]*", test):
+        code += [nodes.Text(part), nodes.raw("", "<wbr>", format="html")]
+    return code
 
 
 def table(kind: str, head: list[str], rows: list[list[list[nodes.Node]]]) -> nodes.Node:

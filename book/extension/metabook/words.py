@@ -12,7 +12,9 @@ STOP_AFTER = re.compile(r".*?[.?!](?=\s|$)", re.DOTALL)
 
 
 def copied(node: nodes.Node) -> nodes.Node:
-    """A copy without ids; of a reference only its target, until `named` puts its words there."""
+    """A copy without ids; of a reference without words only its target, for others to name."""
+    if isinstance(node, nodes.reference) and not node.astext():
+        return nodes.inline("", "", target=node.get("refuri", "").lstrip("#"))  # [](#target)
     if isinstance(node, addnodes.pending_xref) and not node["refexplicit"]:
         return nodes.inline("", "", target=node["reftarget"])
     if isinstance(node, nodes.math | nodes.literal):
