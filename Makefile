@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve lab test check experiments benchmarks mutants colab-branch picture lock clean distclean
+.PHONY: help setup book serve lab test check outcomes experiments benchmarks mutants colab-branch picture lock clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ check: setup  ## run the linter, the formatter's check and the type checker
 	ruff check .
 	ruff format --check .
 	mypy
+
+outcomes: setup  ## run the tests that statements name, where code has changed, and store the results
+	python book/tools/outcomes.py -n auto --dist loadgroup
 
 experiments: setup  ## run every experiment again (slow) and store its results
 	python -m experiments run

@@ -130,8 +130,13 @@ BREAKS = {
     "the test is not named": (("py::test_ledger", "py"), "not of the form path::test_name"),
     "a measurement has no test": (
         (":test: lib/tests/test_ledger.py::TestSpeed::test_speed\n", ""),
-        "is measured, but names no test",
+        "'fact-speed' names no test",
     ),
+    "a proof has no test": (
+        (":test: lib/tests/test_ledger.py::test_ledger\n", ""),
+        "'prop-ledger' names no test",
+    ),
+    "the test is not collected": (("::test_ledger", "::helper"), "has no test helper"),
     "a proposition is only measured": ((":status: ours", ":status: measured"), "cannot have"),
     "a kind is unknown": ((":kind: fact", ":kind: rumor"), "rumor"),
     "a status is unknown": ((":status: ours", ":status: hearsay"), "hearsay"),
@@ -180,10 +185,11 @@ def test_a_test_that_disappears_fails_the_next_build(tmp_path):
 
 def test_a_changed_number_changes_on_the_other_pages_too(tmp_path):
     assert "Proposition 2.1" in build(tmp_path).page("index")
-    fact = (
-        ":::{statement}\n:kind: fact\n:id: fact-new\n:status: ours\nNew.\n:::\n\n:::{statement} The"
+    new = (
+        ":::{statement}\n:kind: definition\n:id: def-new\n:status: definition\nNew.\n:::\n\n"
+        ":::{statement} The"
     )
-    built = build(tmp_path, {"notebooks/momentum.md": CHAPTER.replace(":::{statement} The", fact)})
+    built = build(tmp_path, {"notebooks/momentum.md": CHAPTER.replace(":::{statement} The", new)})
     assert (built.status, built.warnings) == (0, "")
     assert "Proposition 2.2" in built.page("index")
 

@@ -149,6 +149,9 @@ TEST_FILE = """
 def test_ledger(): ...
 
 
+def helper(): ...
+
+
 class TestSpeed:
     def test_speed(self): ...
 """

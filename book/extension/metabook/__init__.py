@@ -8,6 +8,8 @@
 * `numbering`: numbers and cross-references for all of them, live figures included
 * `code`: folded code cells
 * `references`: the list of references
+* `register`, `numbers`, `outcomes`, `words`: every claim of the book on one page, and what it
+  rests on
 * `checks`: what makes the build fail
 * `katex`: formulas, typeset while the book is built
 * `assets`: the files that pages load
@@ -31,9 +33,11 @@ def setup(app: Any) -> dict[str, Any]:
         katex,
         notebooks,
         numbering,
+        numbers,
         pages,
         references,
         reproduction,
+        register,
         statements,
     )
 
@@ -44,6 +48,8 @@ def setup(app: Any) -> dict[str, Any]:
         exercises,
         reproduction,
         numbering,
+        register,
+        numbers,
         checks,
         code,
         references,

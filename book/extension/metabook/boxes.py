@@ -19,7 +19,7 @@ class TextBox(nodes.TextElement):
     """The same for elements that hold a line of text."""
 
 
-TEXT_TAGS = ("p", "span", "summary")
+TEXT_TAGS = ("p", "span", "summary", "td", "th")
 
 
 def box(tag: str, *children: nodes.Node, **attributes: Any) -> Any:

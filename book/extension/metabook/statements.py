@@ -74,18 +74,14 @@ class Statement(NumberedDirective):
         )
         self.set_source_info(node)
         label = text_box("span", "", classes=["statement-number"], role="number")
-        head = [label, *self.titled("statement-title"), nodes.Text(" "), self.badge(status)]
+        head = [label, *self.titled("statement-title"), nodes.Text(" ")]
+        head.append(badge(status, self.env.docname))
         node += box("p", *head, classes=["box-head"])
         self.state.nested_parse(self.content, self.content_offset, node)
         foot = self.foot()
         if foot:
             node += box("p", *foot, classes=["statement-foot"])
         return [node]
-
-    def badge(self, status: str) -> nodes.Node:
-        """The status in words, linked to its explanation `(status-...)=` in the style guide."""
-        link = reference_to(f"status-{status}", self.env.docname, STATUS_LABELS[status])
-        return box("span", link, classes=["badge", f"badge-{status}"])
 
     def foot(self) -> list[nodes.Node]:
         """Source and test, in one line below the statement."""
@@ -163,6 +159,20 @@ class Pitfall(SphinxDirective):
         node += head
         self.state.nested_parse(self.content, self.content_offset, node)
         return [node]
+
+
+def badge(status: str, docname: str) -> nodes.Node:
+    """The status in words, linked to its explanation `(status-...)=` in the style guide."""
+    link = reference_to(f"status-{status}", docname, STATUS_LABELS[status])
+    return box("span", link, classes=["badge", f"badge-{status}"])
+
+
+def title_of(statement: nodes.Element) -> list[nodes.Node]:
+    """The title of a statement as inline nodes; empty if it has none."""
+    for node in statement.findall(nodes.TextElement):
+        if "statement-title" in node["classes"]:
+            return list(node.children)
+    return []
 
 
 def boxes_of(document: nodes.Node, role: str) -> list[Any]:
