@@ -55,24 +55,71 @@ class NumberRole(PasteTextRole):
         return found, messages
 
 
-def glue_calls(path: Path) -> list[tuple[re.Pattern[str], str]]:
-    """Each call of `glue` in a notebook: its keys as a pattern, and the glued expression.
+@dataclass(frozen=True)
+class Call:
+    """A call of `glue`: what its names look like, and the glued expression.
 
-    Patterns with more fixed letters come first: a key belongs to the first that matches it.
+    `fixed` counts the letters of the name that no loop variable fills.
     """
-    calls: list[tuple[int, re.Pattern[str], str]] = []
+
+    names: re.Pattern[str]
+    fixed: int
+    code: str
+
+
+def glue_calls(path: Path) -> list[list[Call]]:
+    """The calls of `glue` in a notebook, a list for each top-level statement that holds some."""
+    found = []
     for cell in jupytext.read(path).cells:
         if cell.cell_type != "code" or "glue(" not in cell.source:
             continue
-        for node in ast.walk(ast.parse(cell.source)):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "glue":
-                name, value = node.args[:2]
-                parts = name.values if isinstance(name, ast.JoinedStr) else [name]
-                fixed = [str(p.value) if isinstance(p, ast.Constant) else "" for p in parts]
-                pattern = "".join(re.escape(part) or ".+" for part in fixed)
-                calls.append((len("".join(fixed)), re.compile(pattern), ast.unparse(value)))
-    calls.sort(key=lambda call: -call[0])
-    return [(pattern, code) for _, pattern, code in calls]
+        for statement in ast.parse(cell.source).body:
+            calls = []
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "glue":
+                    name, value = node.args[:2]
+                    parts = name.values if isinstance(name, ast.JoinedStr) else [name]
+                    fixed = [str(p.value) if isinstance(p, ast.Constant) else "" for p in parts]
+                    names = re.compile("".join(re.escape(part) or ".+" for part in fixed))
+                    calls.append(Call(names, len("".join(fixed)), ast.unparse(value)))
+            if calls:
+                found.append(calls)
+    return found
+
+
+def expressions(keys: list[str], statements: list[list[Call]]) -> dict[str, str]:
+    """Key -> the expression that is glued under it; without those that could be several calls'.
+
+    Args:
+        keys: in the order in which they were glued.
+        statements: from `glue_calls`. They are executed in their order, which tells apart most
+            calls whose names look alike. Of the others the one with the most fixed letters is
+            meant: `rate_{kind}_low` rather than `rate_{kind}`.
+    """
+    backward = reachable(keys[::-1], statements[::-1])[::-1]
+    found = {}
+    for key, first, last in zip(keys, reachable(keys, statements), backward, strict=True):
+        between = statements[first : len(statements) - last]
+        calls = [call for calls in between for call in calls if call.names.fullmatch(key)]
+        most = max((call.fixed for call in calls), default=0)
+        codes = {call.code for call in calls if call.fixed == most}
+        if len(codes) == 1:
+            found[key] = codes.pop()
+    return found
+
+
+def reachable(keys: list[str], statements: list[list[Call]]) -> list[int]:
+    """For each key the earliest statement that can have glued it, after those of all before it."""
+    place, places = 0, []
+    for key in keys:
+        fits = (
+            later
+            for later, calls in enumerate(statements[place:], start=place)
+            if any(call.names.fullmatch(key) for call in calls)
+        )
+        place = next(fits, place)
+        places.append(place)
+    return places
 
 
 class NoteNumbers(SphinxTransform):
@@ -88,17 +135,16 @@ class NoteNumbers(SphinxTransform):
         found = numbers(self.env)[self.env.docname] = []
         if not printed:
             return
-        calls = glue_calls(Path(self.env.doc2path(self.env.docname)))
+        made = expressions(glued, glue_calls(Path(self.env.doc2path(self.env.docname))))
         counts: Counter[str] = Counter()
         for node in printed:
             key = node["glued"]
             counts[key] += 1
             anchor = f"number-{key}" + (f"-{counts[key]}" if counts[key] > 1 else "")
             node["ids"] = [anchor]
-            code = next((code for pattern, code in calls if pattern.fullmatch(key)), None)
-            if code is None:
-                self.warn(node, "no cell of this page calls glue with the name %r", key)
-            found.append(Number(key, anchor, node.astext(), around(node), code or ""))
+            if key not in made:
+                self.warn(node, "no call of glue on this page, or not one only, can make %r", key)
+            found.append(Number(key, anchor, node.astext(), around(node), made.get(key, "")))
 
     def warn(self, node: nodes.Node, message: str, key: str) -> None:
         LOGGER.warning(message, key, location=node, type="metabook")
