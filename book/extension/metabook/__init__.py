@@ -36,8 +36,8 @@ def setup(app: Any) -> dict[str, Any]:
         numbers,
         pages,
         references,
-        reproduction,
         register,
+        reproduction,
         statements,
     )
 
