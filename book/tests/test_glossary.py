@@ -10,7 +10,7 @@ from browser import ROOT
 
 sys.path.insert(0, str(ROOT / "book" / "extension"))
 
-from metabook.markup import find_labels  # noqa: E402
+from metabook.markup import find_labels
 
 CHAPTERS = [c["slug"] for c in yaml.safe_load((ROOT / "book" / "chapters.yml").read_text())]
 BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
