@@ -27,7 +27,7 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 from rounding import round_each_operation
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT = 120  # seconds for one cell
+TIMEOUT = 300  # seconds for one cell, as in _config.yml
 
 
 def notebooks(root: Path = ROOT) -> list[Path]:
