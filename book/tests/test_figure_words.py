@@ -63,7 +63,7 @@ def test_forty_starts_lose_their_digits(name):
 
 @page("exploding")
 def test_the_blurred_slope_is_known_as_it_says(name):
-    """A grid in between, of another width, as the second opinion."""
+    """A finer grid for the same integral, as the second opinion."""
     names = collect(name).names
 
     def slope(step_size, count):
@@ -76,8 +76,10 @@ def test_the_blurred_slope_is_known_as_it_says(name):
         means = np.mean((x**2 - 1) ** 2 / 2, axis=1)
         return weights @ (offsets * means) / weights.sum() / names["BLUR"]
 
-    off = [abs(names["blurred_slopes"][k] - slope(names["grid"][k], 8003)) for k in range(99)]
-    assert max(off) < 0.02 and max(off[:40]) < 0.001
+    places = range(0, 99, 4)
+    off = [abs(names["blurred_slopes"][k] - slope(names["grid"][k], 4003)) for k in places]
+    small, large = off[:10], off[10:]  # up to step size 1.26, and beyond
+    assert max(small) < 0.001 and 0.01 < max(large) < 0.03
 
 
 @page("exploding")
@@ -142,4 +144,4 @@ def test_the_hint_gains_on_the_axes(name):
     assert 4.5e6 < found["last_without"][0] / found["last_with"][0] < 5.5e6
     np.testing.assert_array_equal(found["last_with"] < found["last_without"], angles < 23)
     gains = found["total_without"] / found["total_with"]
-    assert np.all(gains > 1) and np.all(np.diff(gains) < 0)
+    assert np.all(gains > 1) and np.argmax(gains) == 0 and np.argmin(gains) == 45
